@@ -1,0 +1,30 @@
+/** The border between HTTP and the engine. */
+export interface GatewayRequest {
+  /** UUIDv7. */
+  readonly id: string
+  /** Milliseconds of the monotonic clock at arrival. */
+  readonly startedMs: number
+  /** The whole `Authorization` header, or null. */
+  readonly authorization: string | null
+  /** The `DPoP` header, or null, with what a proof must speak of. */
+  readonly proof: { readonly dpop: string | null; readonly method: string; readonly url: string }
+  /** The `x-purpose` header, or null. */
+  readonly purpose: string | null
+  readonly method: 'GET' | 'POST'
+  readonly document: string | null
+  readonly operationName: string | null
+  /** As the client sent it; checked when the operation is bound. */
+  readonly variables: unknown
+  /** What the client accepts: with `json` (the older media type) refusals of a well-formed request that concern the document have status 200. */
+  readonly accept: 'graphql-response' | 'json'
+  /** Answer with the decisions and the compiled queries instead of data. */
+  readonly explain: boolean
+  /** Aborted when the client goes away. */
+  readonly signal: AbortSignal
+}
+
+export interface GatewayResponse {
+  readonly status: number
+  readonly headers: Readonly<Record<string, string>>
+  readonly body: string | Buffer
+}

@@ -1,0 +1,170 @@
+/**
+ * What a root field asks of one owner, over the contract's types. A plan holds no value of a request and nothing of who asks: values come through operands,
+ * and the readable views of `AuthorizedPlan` say what each type looks like to the caller.
+ */
+import type { OrganizationBinding, TableBinding } from './binding.js'
+import type { Catalog } from './catalog.js'
+import type { Operand, Predicate } from './predicate.js'
+
+/** One key of an order: a value field, or a value field reached through to-one relations (`path` of relation names before `field`). */
+export interface OrderKey {
+  readonly path: readonly string[]
+  readonly field: string
+  readonly descending: boolean
+  readonly nulls: 'first' | 'last'
+}
+
+export type RowField =
+  | { readonly kind: 'value'; readonly responseKey: string; readonly field: string }
+  /** `typename`, the global id, or the owner. */
+  | { readonly kind: 'typename' | 'id' | 'organization'; readonly responseKey: string }
+  | { readonly kind: 'toOne'; readonly responseKey: string; readonly field: string; readonly row: RowSelection }
+  | { readonly kind: 'list'; readonly responseKey: string; readonly field: string; readonly list: ListPlan }
+  | { readonly kind: 'aggregate'; readonly responseKey: string; readonly field: string; readonly aggregate: AggregatePlan }
+  /** A field that a foreign service fills by key later; null here. */
+  | { readonly kind: 'absent'; readonly responseKey: string }
+
+export interface RowSelection {
+  readonly type: string
+  /** In the order of the answer; response keys are unique. */
+  readonly fields: readonly RowField[]
+}
+
+/** The parts of a connection, in the order of the answer. */
+export type ConnectionField =
+  | { readonly kind: 'typename' | 'totalCount'; readonly responseKey: string }
+  | { readonly kind: 'nodes'; readonly responseKey: string; readonly row: RowSelection }
+  | { readonly kind: 'edges'; readonly responseKey: string; readonly fields: readonly EdgeField[] }
+  | { readonly kind: 'pageInfo'; readonly responseKey: string; readonly fields: readonly PageInfoField[] }
+export type EdgeField = { readonly kind: 'typename' | 'cursor'; readonly responseKey: string } | { readonly kind: 'node'; readonly responseKey: string; readonly row: RowSelection }
+export interface PageInfoField {
+  readonly kind: 'typename' | 'hasNextPage' | 'hasPreviousPage' | 'startCursor' | 'endCursor'
+  readonly responseKey: string
+}
+
+/** A page of rows. The owner's key in its own type always closes the order; the organization before it, where owners are merged. */
+export interface ListPlan {
+  readonly type: string
+  /** Two-valued, over the readable view. */
+  readonly where: Predicate
+  readonly order: readonly OrderKey[]
+  /** Rows of the page (`first` or `last`), an Int. */
+  readonly limit: Operand
+  readonly backward: boolean
+  /** The cursor to start after (or, backward, to end before); the operand is the sealed text. */
+  readonly cursor: Operand | null
+  readonly fields: readonly ConnectionField[]
+  /** Names this list among all of the document, for cursors: the path of response keys. */
+  readonly path: string
+}
+
+export type TimeUnit = 'HOUR' | 'DAY' | 'WEEK' | 'MONTH' | 'QUARTER' | 'YEAR'
+export interface GroupKey {
+  /** A value field, or `organization`. */
+  readonly field: string
+  readonly unit: TimeUnit | null
+  /** IANA name; the start of the unit is taken there. */
+  readonly timezone: string | null
+}
+
+export type MeasureFunction = 'sum' | 'avg' | 'min' | 'max' | 'countDistinct'
+export interface Measure {
+  readonly fn: MeasureFunction
+  /** A value field; for `countDistinct` also a to-one relation. */
+  readonly field: string
+}
+
+/** A field of a released group, in the order of the answer. */
+export type GroupField =
+  | { readonly kind: 'typename' | 'count'; readonly responseKey: string }
+  | { readonly kind: 'keys'; readonly responseKey: string; readonly fields: readonly { readonly responseKey: string; readonly key: GroupKey['field'] | '__typename' }[] }
+  | { readonly kind: MeasureFunction; readonly responseKey: string; readonly fields: readonly { readonly responseKey: string; readonly field: string | '__typename' }[] }
+
+export type AggregateField = { readonly kind: 'typename'; readonly responseKey: string } | { readonly kind: 'groups'; readonly responseKey: string; readonly fields: readonly GroupField[] }
+
+/** A condition on a released group. */
+export type Having =
+  | { readonly kind: 'all' | 'none' }
+  | { readonly kind: 'compare'; readonly of: 'count' | Measure; readonly op: CompareOpOfHaving; readonly operand: Operand }
+  | { readonly kind: 'in'; readonly of: 'count' | Measure; readonly operand: Operand }
+  | { readonly kind: 'isNull'; readonly of: 'count' | Measure }
+  | { readonly kind: 'and' | 'or'; readonly terms: readonly Having[] }
+  | { readonly kind: 'not'; readonly term: Having }
+export type CompareOpOfHaving = '=' | '<' | '<=' | '>' | '>='
+
+export interface GroupOrder {
+  readonly by: { readonly kind: 'key'; readonly field: string } | { readonly kind: 'count' } | { readonly kind: 'measure'; readonly measure: Measure }
+  readonly descending: boolean
+  readonly nulls: 'first' | 'last'
+}
+
+/** Groups of the readable view. Ties in an order, and no order at all, go by the group's keys. */
+export interface AggregatePlan {
+  readonly type: string
+  readonly where: Predicate
+  readonly groupBy: readonly GroupKey[]
+  /** Every measure that selection, having or order need; without duplicates. */
+  readonly measures: readonly Measure[]
+  readonly having: Having
+  readonly order: readonly GroupOrder[]
+  readonly limit: Operand
+  readonly fields: readonly AggregateField[]
+}
+
+/** What one store is asked: rows by an order, or groups. Lookups are lists with a condition on the key. */
+export type Plan = { readonly kind: 'list'; readonly list: ListPlan } | { readonly kind: 'aggregate'; readonly aggregate: AggregatePlan }
+
+export type Mask =
+  | { readonly kind: 'null' }
+  | { readonly kind: 'constant'; readonly value: string | number | boolean }
+  | { readonly kind: 'redact'; readonly keepLast: number; readonly revealNulls: boolean }
+  /** HMAC in the owner's store, by a function that the owner installs; the key is per grantor and grantee, `domain` tells values of different meaning apart. */
+  | { readonly kind: 'pseudonym'; readonly domain: string; readonly grantee: string; readonly revealNulls: boolean }
+  | { readonly kind: 'generalize'; readonly step: string; readonly revealNulls: boolean }
+  | { readonly kind: 'generalizeTime'; readonly unit: TimeUnit; readonly revealNulls: boolean }
+
+export type ViewField =
+  /** Denied or unbound: null in output; restrict lets no input reach it. */
+  | { readonly kind: 'absent' }
+  | { readonly kind: 'plain' }
+  /** The value where the condition (three-valued, over the raw row) is TRUE, else null. Relations too: the join holds only there. */
+  | { readonly kind: 'cell'; readonly condition: Predicate }
+  | { readonly kind: 'masked'; readonly mask: Mask }
+
+/** The owner's table as the principal may see it. `fields` covers every field of the contract's type, relations included. */
+export interface ReadableView {
+  readonly type: string
+  /** `empty`: the owner holds no rows of this type (binding `none`). */
+  readonly source: TableBinding | 'empty'
+  /** Three-valued, over the raw row; a row is in the view when it is TRUE. `all` where nothing is hidden. */
+  readonly rows: Predicate
+  readonly fields: ReadonlyMap<string, ViewField>
+}
+
+declare const authorized: unique symbol
+/** A plan whose every field a grant covers, over readable views. Only `policy/restrict.ts` makes one; connectors accept nothing else. */
+export type AuthorizedPlan = {
+  readonly plan: Plan
+  readonly organization: string
+  /** By type; every type that the plan names is here. */
+  readonly views: ReadonlyMap<string, ReadableView>
+  readonly catalog: Catalog
+  /** Raw tables for policy conditions, which speak of the owner's rows and not of the view. */
+  readonly binding: OrganizationBinding
+  /** Where the page starts, once the cursor is unsealed. */
+  readonly start: PageStart | null
+  /** The organization's part in row-level security: who the store is told is asking. */
+  readonly caller: string
+} & { readonly [authorized]: true }
+
+/**
+ * Where a page starts, for one owner. The cursor's row has sort values (of which `nulls` says which are null) and belongs to an owner before, at or after this one
+ * in code point order: an owner before it may only give rows strictly after its sort values, one after it also rows equal in them, and the owner itself goes on
+ * by key. Values are slots after those of the request: sort values in order, then the key's values.
+ */
+export interface PageStart {
+  readonly side: 'before' | 'same' | 'after'
+  readonly nulls: readonly boolean[]
+  readonly values: readonly Operand[]
+  readonly key: readonly Operand[]
+}
