@@ -151,8 +151,8 @@ export type AuthorizedPlan = {
   readonly catalog: Catalog
   /** Raw tables for policy conditions, which speak of the owner's rows and not of the view. */
   readonly binding: OrganizationBinding
-  /** Where the page starts, once the cursor is unsealed. */
-  readonly start: PageStart | null
+  /** Where pages start, by `ListPlan.path`, once cursors are unsealed; nested lists too. A list without a cursor is not here. */
+  readonly starts: ReadonlyMap<string, PageStart>
   /** The organization's part in row-level security: who the store is told is asking. */
   readonly caller: string
 } & { readonly [authorized]: true }
