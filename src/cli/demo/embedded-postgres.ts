@@ -257,7 +257,7 @@ function kill(pid: number, name: NodeJS.Signals): void {
  */
 async function prepareData(cluster: Cluster, options: PostgresOptions): Promise<void> {
   for (const name of await readdir(cluster.directory)) {
-    if (name.startsWith('data.new-')) await rm(join(cluster.directory, name), { recursive: true, force: true })
+    if (name.startsWith('data.new-')) await removeDraft(join(cluster.directory, name))
   }
   const version = await readFile(join(cluster.data, 'PG_VERSION'), 'utf8').catch(() => undefined)
   if (version !== undefined) {
@@ -284,10 +284,15 @@ async function initialise(cluster: Cluster, folder: string, options: PostgresOpt
   try {
     await run(cluster.binaries.initdb, command, { ...cluster.account, cwd: folder, env: ENVIRONMENT, ...(options.signal ? { signal: options.signal } : {}) })
   } catch (error) {
-    await rm(folder, { recursive: true, force: true })
+    await removeDraft(folder)
     options.signal?.throwIfAborted()
     throw new PostgresLaunchError(`initdb failed: ${error instanceof Error ? error.message.trim() : String(error)}`, error)
   }
+}
+
+/** A killed initdb leaves a child that goes on writing for a moment, so this is tried for some seconds. */
+async function removeDraft(folder: string): Promise<void> {
+  await rm(folder, { recursive: true, force: true, maxRetries: 15, retryDelay: 50 })
 }
 
 /** Nothing of the caller's environment: `PGDATA`, `PGOPTIONS` or a locale would change what the server does. */
