@@ -461,8 +461,9 @@ function handle(server: Server, parts: { readonly socketDirectory: string; reado
     port: PORT,
     pid: server.pid,
     exited: server.exited,
+    // `localhost` gives way to the socket's folder; it is there because a URL with a user and no host is none.
     url: (database, user = 'postgres') =>
-      `postgresql://${encodeURIComponent(user)}@/${encodeURIComponent(database)}?host=${encodeURIComponent(parts.socketDirectory)}&port=${PORT}`,
+      `postgresql://${encodeURIComponent(user)}@localhost:${PORT}/${encodeURIComponent(database)}?host=${encodeURIComponent(parts.socketDirectory)}`,
     stop: () => (stopped ??= stop()),
   }
 }
