@@ -14,7 +14,7 @@ const MINUS_INFINITY: Decimal = { kind: '-infinity' }
 const ZERO: Decimal = { kind: 'finite', units: 0n, scale: 0 }
 
 /** Digits, perhaps a fraction, perhaps an exponent of a float8. Longer exponents never come from a store and would be a way to ask for gigabytes. */
-const DECIMAL_TEXT = /^([+-]?)(\d+)(?:\.(\d+))?(?:[eE]([+-]?\d{1,3}))?$/
+const DECIMAL_TEXT = /^([+-]?)(\d+)(?:\.(\d+))?(?:[eE]([+-]?\d{1,4}))?$/
 
 /** Whether `text` is a number that `parseDecimal` takes, the non-finite ones left out. */
 export function isFiniteDecimal(text: string): boolean {

@@ -23,7 +23,8 @@ export function orderComparator(keys: readonly SortKey[]): (a: readonly (string 
   }
 }
 
-function compareNullable(key: SortKey, a: string | null, b: string | null): number {
+/** Compares by one key of an order, nulls included. */
+export function compareNullable(key: SortKey, a: string | null, b: string | null): number {
   if (a === null && b === null) return 0
   if (a === null) return key.nulls === 'first' ? -1 : 1
   if (b === null) return key.nulls === 'first' ? 1 : -1

@@ -32,7 +32,7 @@ describe('decimal texts', () => {
   })
 
   it('are refused in any other form', () => {
-    for (const other of ['', '1.', '.5', ' 1', '1e9999', '0x10', '1,5', '--1']) expect(() => parseDecimal(other)).toThrow('invariant')
+    for (const other of ['', '1.', '.5', ' 1', '1e99999', '0x10', '1,5', '--1']) expect(() => parseDecimal(other)).toThrow('invariant')
   })
 
   it('compare alike as texts and as numbers, -0 as 0 and NaN above all', () => {
