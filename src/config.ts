@@ -59,6 +59,7 @@ export interface GatewayConfig {
   readonly drainMs: number
   readonly log: LogConfig
   readonly limits: Limits
+  readonly cache: CacheConfig
 }
 
 export interface Listen {
@@ -84,7 +85,8 @@ export interface Limits {
   readonly depth: number
   /** Brackets within each other in the JSON of a request. */
   readonly nesting: number
-  /** Fields in a document, and aliases, directives, fragments and root fields among them. */
+  /** Operations in a document, one of which runs; fields; aliases, directives and fragments; root fields of an operation. */
+  readonly operations: number
   readonly fields: number
   readonly aliases: number
   readonly directives: number
@@ -92,23 +94,32 @@ export interface Limits {
   readonly rootFields: number
   /** Fields once every fragment stands where it is spread. */
   readonly expandedFields: number
+  /** Pairs of fields that answer under one name, which validation compares. */
+  readonly comparisons: number
   readonly pageRows: number
+  readonly defaultRows: number
   readonly nestedRows: number
   readonly groups: number
   /** Elements of all lists among arguments and variables. */
   readonly listValues: number
+  /** Conditions of an operation; one on a relation counts as several. */
+  readonly conditions: number
   /** Rows that one operation may ask for, nested ones multiplied. */
   readonly cost: number
   readonly answerBytes: number
   /** Requests under way, in all. */
   readonly concurrent: number
   readonly concurrentPerPrincipal: number
-  /** Prepared documents that are kept, and their text. */
+}
+
+/** What is kept for the next request, at most. */
+export interface CacheConfig {
+  /** Prepared documents, and the bytes of their text. */
   readonly operations: number
   readonly operationBytes: number
-  /** Compiled statements that are kept, for each store. */
+  /** Compiled statements, for each store. */
   readonly statements: number
-  /** Verified tokens that are kept. */
+  /** Verified tokens. */
   readonly principals: number
 }
 
@@ -240,7 +251,7 @@ const LIMITS = {
   receiveMs: key('receive', duration({ min: '100ms', max: '5m' }), { fallback: 10_000, shown: '10s', about: 'Time for a request to arrive whole.' }),
   bodyBytes: key('body', size({ min: '1KiB', max: '16MiB' }), { fallback: 256 * 1024, shown: '256KiB', about: 'Bytes of a request body.' }),
   documentBytes: key('document', size({ min: '1KiB', max: '1MiB' }), { fallback: 32 * 1024, shown: '32KiB', about: 'Bytes of a GraphQL document.' }),
-  tokens: key('tokens', count({ unit: 'tokens', min: 50, max: 20_000 }), { fallback: 4_000, shown: '4000', about: 'Lexical tokens of a document.' }),
+  tokens: key('tokens', count({ unit: 'tokens', min: 50, max: 20_000 }), { fallback: 2_000, shown: '2000', about: 'Lexical tokens of a document.' }),
   depth: key('depth', count({ unit: 'levels', min: 5, max: 100 }), {
     fallback: 32,
     shown: '32',
@@ -250,6 +261,11 @@ const LIMITS = {
     fallback: 64,
     shown: '64',
     about: 'Brackets within each other in the JSON of a request.',
+  }),
+  operations: key('operations', count({ unit: 'operations', min: 1, max: 1_000 }), {
+    fallback: 50,
+    shown: '50',
+    about: 'Operations of a document, one of which runs.',
   }),
   fields: key('fields', count({ unit: 'fields', min: 10, max: 5_000 }), { fallback: 500, shown: '500', about: 'Fields of a document.' }),
   aliases: key('aliases', count({ unit: 'aliases', min: 0, max: 1_000 }), { fallback: 50, shown: '50', about: 'Aliases of a document.' }),
@@ -261,13 +277,28 @@ const LIMITS = {
     shown: '2000',
     about: 'Fields of an operation with every fragment in the places where it is spread.',
   }),
+  comparisons: key('comparisons', count({ unit: 'pairs', min: 100, max: 1_000_000 }), {
+    fallback: 5_000,
+    shown: '5000',
+    about: 'Pairs of fields of a document that answer under one name; validation compares each.',
+  }),
   pageRows: key('pageRows', count({ unit: 'rows', min: 1, max: 10_000 }), { fallback: 1_000, shown: '1000', about: 'Rows of a page (`first`, `last`).' }),
+  defaultRows: key('defaultRows', count({ unit: 'rows', min: 1, max: 1_000 }), {
+    fallback: 50,
+    shown: '50',
+    about: 'Rows of a page that names neither `first` nor `last`.',
+  }),
   nestedRows: key('nestedRows', count({ unit: 'rows', min: 1, max: 1_000 }), { fallback: 100, shown: '100', about: 'Rows of a nested page, for each parent.' }),
   groups: key('groups', count({ unit: 'groups', min: 1, max: 10_000 }), { fallback: 1_000, shown: '1000', about: 'Groups of an aggregate.' }),
   listValues: key('listValues', count({ unit: 'values', min: 1, max: 100_000 }), {
     fallback: 5_000,
     shown: '5000',
     about: 'Elements of all lists among the arguments and variables of a request.',
+  }),
+  conditions: key('conditions', count({ unit: 'conditions', min: 1, max: 10_000 }), {
+    fallback: 500,
+    shown: '500',
+    about: 'Conditions of an operation; one on a relation counts as several.',
   }),
   cost: key('cost', count({ unit: 'rows', min: 1, max: 10_000_000 }), {
     fallback: 50_000,
@@ -285,6 +316,9 @@ const LIMITS = {
     shown: '64',
     about: 'Requests under way for one principal in this process.',
   }),
+}
+
+const CACHE = {
   operations: key('operations', count({ unit: 'documents', min: 1, max: 100_000 }), {
     fallback: 1_000,
     shown: '1000',
@@ -558,6 +592,11 @@ const GATEWAY = object<GatewayConfig>({
     fallback: defaultsOf<LogConfig>(LOG),
     shown: 'its defaults',
     about: 'Structured logs, with the request id; never a token, a value of a row or a parameter.',
+  }),
+  cache: key('cache', object<CacheConfig>(CACHE), {
+    fallback: defaultsOf<CacheConfig>(CACHE),
+    shown: 'its defaults',
+    about: 'What is kept for the next request, at most.',
   }),
   limits: key('limits', object<Limits>(LIMITS), {
     fallback: defaultsOf<Limits>(LIMITS),
