@@ -1,0 +1,296 @@
+/** Lists, rows and groups over the readable view, and their JSON texts. */
+import { invariant } from '../../errors.js'
+import type { Group, MeasureParts } from '../../query/aggregate.js'
+import { aggregateJson, groupTexts, releasedGroups } from '../../query/aggregate.js'
+import type { EntityType, ValueType } from '../../query/catalog.js'
+import { ORGANIZATION_FIELD } from '../../query/catalog.js'
+import { parseDecimal, printDecimal, sumDecimals, trimDecimal } from '../../query/decimal.js'
+import { fits, operandValue } from '../../query/evaluate.js'
+import { compareSortKeys, orderComparator } from '../../query/order.js'
+import type {
+  AggregatePlan,
+  ConnectionField,
+  EdgeField,
+  GroupKey,
+  ListPlan,
+  Measure,
+  PageInfoField,
+  PageStart,
+  RowField,
+  RowSelection,
+} from '../../query/plan.js'
+import type { Operand } from '../../query/predicate.js'
+import { jsonString, listJson, valueJson } from '../../query/value.js'
+import type { Chunk, Row } from '../connector.js'
+import { startOfUnit, startOfUnitIn } from './calendar.js'
+import type { Reading, ViewRow } from './row.js'
+
+/** What a root field asks of this store. */
+export function answer(reading: Reading): Chunk {
+  const { plan } = reading.plan
+  return plan.kind === 'list' ? rootList(reading, plan.list) : { rows: rootGroups(reading, plan.aggregate), totalCount: null }
+}
+
+function rootList(reading: Reading, list: ListPlan): Chunk {
+  const page = pageOf(reading, list, reading.viewRows(list.type))
+  const selections = list.fields.flatMap((field): RowSelection[] => {
+    if (field.kind === 'nodes') return [field.row]
+    return field.kind === 'edges' ? field.fields.flatMap((edge) => (edge.kind === 'node' ? [edge.row] : [])) : []
+  })
+  const rows = page.rows.map((row): Row => ({ texts: selections.map((selection) => rowJson(reading, selection, row)), keys: cursorTexts(list, row) }))
+  return { rows, totalCount: list.fields.some(({ kind }) => kind === 'totalCount') ? page.totalCount : null }
+}
+
+// --- pages -----------------------------------------------------------------------------------------------------------------------------------------------------
+
+interface Page {
+  readonly rows: readonly ViewRow[]
+  /** Rows that fit, without regard to the page. */
+  readonly totalCount: number
+  /** There are rows beyond the limit. */
+  readonly isCut: boolean
+}
+
+function pageOf(reading: Reading, list: ListPlan, candidates: readonly ViewRow[]): Page {
+  const compare = rowComparator(reading, list)
+  const fitting = candidates.filter((row) => fits(list.where, row, reading.values)).sort(compare)
+  const start = reading.plan.starts.get(list.path)
+  const left = start ? fitting.filter((row) => isBeyond(reading, list, start, row)) : fitting
+  const limit = limitOf(reading, list.limit)
+  const rows = list.backward ? left.slice(Math.max(0, left.length - limit)) : left.slice(0, limit)
+  return { rows, totalCount: fitting.length, isCut: left.length > rows.length }
+}
+
+function limitOf(reading: Reading, operand: Operand): number {
+  const limit = operandValue(operand, reading.values)
+  invariant(typeof limit === 'number' && limit >= 0, 'a limit is a number')
+  return limit
+}
+
+function rowComparator(reading: Reading, list: ListPlan): (a: ViewRow, b: ViewRow) => number {
+  const bySort = sortComparator(reading, list)
+  return (a, b) => bySort(sortTexts(list, a), sortTexts(list, b)) || compareKeys(a, a.keyTexts(), b.keyTexts())
+}
+
+function sortComparator(reading: Reading, list: ListPlan): (a: readonly (string | null)[], b: readonly (string | null)[]) => number {
+  return orderComparator(
+    list.order.map(({ path, field, descending, nulls }) => {
+      const definition = path.reduce((entity, step) => targetOf(reading, entity, step), reading.entity(list.type)).fields.get(field)
+      invariant(definition?.kind === 'value', 'an order goes by a value')
+      return { type: definition.type, descending, nulls }
+    }),
+  )
+}
+
+function targetOf(reading: Reading, entity: EntityType, relation: string): EntityType {
+  const field = entity.fields.get(relation)
+  invariant(field?.kind === 'toOne', 'an order goes through relations to one')
+  return reading.entity(field.target)
+}
+
+function sortTexts(list: ListPlan, row: ViewRow): (string | null)[] {
+  return list.order.map(({ path, field }) => {
+    const holder = path.reduce<ViewRow | undefined>((from, step) => from?.related(step)[0], row)
+    const value = holder?.value(field) ?? null
+    invariant(value === null || typeof value === 'string', 'an order goes by a scalar')
+    return value
+  })
+}
+
+/** Keys go by the order of their column, which for integers is not that of their texts; `like` is any row of the type. */
+function compareKeys(like: ViewRow, a: readonly string[], b: readonly string[]): number {
+  for (const [index, field] of like.entity.key.entries()) {
+    const definition = like.entity.fields.get(field)
+    invariant(definition?.kind === 'value', 'a key is a value')
+    const type: ValueType = INTEGERS.has(like.native(field) ?? '') ? { kind: 'builtin', name: 'BigInt' } : definition.type
+    const order = compareSortKeys(type, a[index] ?? '', b[index] ?? '')
+    if (order !== 0) return order
+  }
+  return 0
+}
+
+const INTEGERS: ReadonlySet<string> = new Set(['smallint', 'integer', 'bigint', 'numeric'])
+
+/** Whether a row comes after the cursor, or before it in a list that goes backward; see `PageStart`. */
+function isBeyond(reading: Reading, list: ListPlan, start: PageStart, row: ViewRow): boolean {
+  const text = (operand: Operand | undefined): string => {
+    const value = operand ? operandValue(operand, reading.values) : null
+    invariant(value !== null && typeof value !== 'object', 'a cursor has the values that it needs')
+    return String(value)
+  }
+  const values = start.values.map((operand, index) => (start.nulls[index] ? null : text(operand)))
+  const direction = list.backward ? -1 : 1
+  const bySort = sortComparator(reading, list)(sortTexts(list, row), values) * direction
+  if (bySort !== 0) return bySort > 0
+  if (start.side !== 'same') return start.side === (list.backward ? 'before' : 'after')
+  return compareKeys(row, row.keyTexts(), start.key.map(text)) * direction > 0
+}
+
+function cursorTexts(list: ListPlan, row: ViewRow): (string | null)[] {
+  return [...sortTexts(list, row), ...row.keyTexts()]
+}
+
+// --- rows ------------------------------------------------------------------------------------------------------------------------------------------------------
+
+function rowJson(reading: Reading, selection: RowSelection, row: ViewRow): string {
+  return objectJson(selection.fields, (field) => rowFieldJson(reading, selection.type, field, row))
+}
+
+function rowFieldJson(reading: Reading, type: string, field: RowField, row: ViewRow): string {
+  switch (field.kind) {
+    case 'typename':
+      return jsonString(type)
+    case 'id':
+      return jsonString(row.id)
+    case 'organization':
+      return jsonString(reading.plan.organization)
+    case 'absent':
+      return 'null'
+    case 'value': {
+      const definition = row.entity.fields.get(field.field)
+      invariant(definition?.kind === 'value', `\`${field.field}\` is a value`)
+      const value = row.value(field.field)
+      return typeof value === 'string' || value === null ? valueJson(definition.type, value) : listJson(definition.type, value)
+    }
+    case 'toOne': {
+      const [target] = row.shows(field.field) ? row.related(field.field) : []
+      return target ? rowJson(reading, field.row, target) : 'null'
+    }
+    case 'list':
+      // A list that may not be seen is null, never empty.
+      return row.shows(field.field) ? connectionJson(reading, field.list, pageOf(reading, field.list, row.related(field.field))) : 'null'
+    case 'aggregate': {
+      if (!row.shows(field.field)) return 'null'
+      const { aggregate } = field
+      const entity = reading.entity(aggregate.type)
+      const groups = releasedGroups(aggregate, entity, groupsOf(reading, aggregate, row.related(field.field)), (operand) =>
+        operandValue(operand, reading.values),
+      )
+      return aggregateJson(aggregate, entity, groups)
+    }
+  }
+}
+
+function connectionJson(reading: Reading, list: ListPlan, page: Page): string {
+  return objectJson(list.fields, (field) => connectionFieldJson(reading, list, page, field))
+}
+
+function connectionFieldJson(reading: Reading, list: ListPlan, page: Page, field: ConnectionField): string {
+  switch (field.kind) {
+    case 'typename':
+      return jsonString(`${list.type}Connection`)
+    case 'totalCount':
+      return String(page.totalCount)
+    case 'nodes':
+      return `[${page.rows.map((row) => rowJson(reading, field.row, row)).join(',')}]`
+    case 'edges':
+      return `[${page.rows.map((row) => objectJson(field.fields, (edge) => edgeFieldJson(reading, list, row, edge))).join(',')}]`
+    case 'pageInfo':
+      return objectJson(field.fields, (info) => pageInfoFieldJson(list, page, info))
+  }
+}
+
+function edgeFieldJson(reading: Reading, list: ListPlan, row: ViewRow, field: EdgeField): string {
+  switch (field.kind) {
+    case 'typename':
+      return jsonString(`${list.type}Edge`)
+    case 'cursor':
+      return rawCursor(list, row)
+    case 'node':
+      return rowJson(reading, field.row, row)
+  }
+}
+
+function pageInfoFieldJson(list: ListPlan, page: Page, { kind }: PageInfoField): string {
+  const [first, last] = [page.rows[0], page.rows.at(-1)]
+  switch (kind) {
+    case 'typename':
+      return jsonString('PageInfo')
+    case 'hasNextPage':
+      return String(list.backward ? list.cursor !== null : page.isCut)
+    case 'hasPreviousPage':
+      return String(list.backward ? page.isCut : list.cursor !== null)
+    case 'startCursor':
+      return first ? rawCursor(list, first) : 'null'
+    case 'endCursor':
+      return last ? rawCursor(list, last) : 'null'
+  }
+}
+
+/** For the gateway to seal: see `Row`. */
+function rawCursor(list: ListPlan, row: ViewRow): string {
+  return `\x01${JSON.stringify([list.path, ...cursorTexts(list, row)])}\x02`
+}
+
+function objectJson<Selected extends { readonly responseKey: string }>(fields: readonly Selected[], textOf: (field: Selected) => string): string {
+  return `{${fields.map((field) => `${jsonString(field.responseKey)}:${textOf(field)}`).join(',')}}`
+}
+
+// --- groups ----------------------------------------------------------------------------------------------------------------------------------------------------
+
+/** Groups in no order, with neither `having` nor limit: those act on the groups of all owners. */
+function rootGroups(reading: Reading, aggregate: AggregatePlan): Row[] {
+  return groupsOf(reading, aggregate, reading.viewRows(aggregate.type)).map((group) => ({ texts: [], keys: groupTexts(aggregate, group) }))
+}
+
+function groupsOf(reading: Reading, aggregate: AggregatePlan, candidates: readonly ViewRow[]): Group[] {
+  const entity = reading.entity(aggregate.type)
+  const groups = new Map<string, { readonly keys: readonly string[]; readonly rows: ViewRow[] }>()
+  // Without keys there is one group, be it over no rows.
+  if (aggregate.groupBy.length === 0) groups.set('[]', { keys: [], rows: [] })
+  for (const row of candidates) {
+    if (!fits(aggregate.where, row, reading.values)) continue
+    const keys = aggregate.groupBy.map((key) => groupKeyJson(reading, key, row))
+    const name = JSON.stringify(keys)
+    const group = groups.get(name) ?? { keys, rows: [] }
+    group.rows.push(row)
+    groups.set(name, group)
+  }
+  return [...groups.values()].map(({ keys, rows }) => ({
+    keys,
+    count: BigInt(rows.length),
+    measures: aggregate.measures.map((measure) => measureParts(entity, measure, rows)),
+  }))
+}
+
+function groupKeyJson(reading: Reading, { field, unit, timezone }: GroupKey, row: ViewRow): string {
+  if (field === ORGANIZATION_FIELD) return jsonString(reading.plan.organization)
+  const definition = row.entity.fields.get(field)
+  const value = row.value(field)
+  invariant(definition?.kind === 'value' && (value === null || typeof value === 'string'), 'a key of a group is a scalar')
+  // What has no JSON form belongs to the group of nulls, whatever its unit would be.
+  if (value === null || unit === null || valueJson(definition.type, value) === 'null') return valueJson(definition.type, value)
+  const isMoment = definition.type.kind === 'builtin' && definition.type.name === 'DateTime'
+  return valueJson(definition.type, isMoment ? startOfUnitIn(timezone ?? 'UTC', value, unit) : startOfUnit(value, unit))
+}
+
+function measureParts(entity: EntityType, { fn, field }: Measure, rows: readonly ViewRow[]): MeasureParts {
+  const definition = entity.fields.get(field)
+  if (definition?.kind === 'toOne') {
+    invariant(fn === 'countDistinct', 'rows are counted only')
+    return { kind: fn, count: BigInt(new Set(rows.flatMap((row) => row.related(field).map(({ id }) => id))).size) }
+  }
+  invariant(definition?.kind === 'value', `\`${field}\` is a value`)
+  const { type } = definition
+  const values = rows.map((row) => row.value(field)).filter((value) => typeof value === 'string')
+  switch (fn) {
+    case 'sum':
+    case 'avg': {
+      const sum = values.length === 0 ? null : sumDecimals(values.map(parseDecimal))
+      return fn === 'sum' ? { kind: fn, sum } : { kind: fn, sum, count: BigInt(values.length) }
+    }
+    case 'min':
+      return { kind: fn, value: values.sort((a, b) => compareSortKeys(type, a, b))[0] ?? null }
+    case 'max':
+      return { kind: fn, value: values.sort((a, b) => compareSortKeys(type, b, a))[0] ?? null }
+    case 'countDistinct':
+      return { kind: fn, count: BigInt(new Set(values.map((value) => distinctText(type, value))).size) }
+  }
+}
+
+const NUMBERS: ReadonlySet<string> = new Set(['Int', 'BigInt', 'Decimal', 'Float'])
+
+/** Equal values have equal texts: 1.0 and 1.00 are one, and so are 0 and -0. */
+function distinctText(type: ValueType, sortKey: string): string {
+  return type.kind === 'builtin' && NUMBERS.has(type.name) ? printDecimal(trimDecimal(parseDecimal(sortKey))) : sortKey
+}

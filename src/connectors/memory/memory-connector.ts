@@ -1,0 +1,66 @@
+/**
+ * A store in memory: the meaning of plans, written for clarity. It shares nothing with the compilers of other stores, so that the contract suite can hold their
+ * answers against this one's, byte for byte.
+ */
+import { GatewayError, invariant } from '../../errors.js'
+import type { AuthorizedPlan } from '../../query/plan.js'
+import type { Predicate } from '../../query/predicate.js'
+import { ALL } from '../../query/predicate.js'
+import type { Capability, Chunk, Connector, ExecuteOptions, Statement } from '../connector.js'
+import { answer } from './answer.js'
+import { Reading } from './row.js'
+import type { MemoryTable } from './stored.js'
+
+export interface MemoryParts {
+  readonly store: string
+  readonly tables: readonly MemoryTable[]
+  /** The owner's HMAC key for a grantee's pseudonyms. */
+  readonly pseudonymKey: (grantee: string) => Buffer
+}
+
+export class MemoryConnector implements Connector<AuthorizedPlan> {
+  readonly capabilities: ReadonlySet<Capability> = new Set<Capability>([
+    'filter',
+    'filterText',
+    'filterJson',
+    'filterRelation',
+    'order',
+    'limit',
+    'nested',
+    'aggregate',
+    'masks',
+    'cancel',
+  ])
+  private isClosed = false
+
+  constructor(private readonly parts: MemoryParts) {}
+
+  get store(): string {
+    return this.parts.store
+  }
+
+  compile(plan: AuthorizedPlan): { readonly native: AuthorizedPlan; readonly residual: Predicate } {
+    return { native: plan, residual: ALL }
+  }
+
+  /** @throws GatewayError SOURCE_UNAVAILABLE once closed, SOURCE_TIMEOUT when the signal or a deadline that has passed says so. */
+  async execute(statements: readonly Statement<AuthorizedPlan>[], caller: string, options: ExecuteOptions): Promise<readonly Chunk[]> {
+    if (this.isClosed) throw new GatewayError('SOURCE_UNAVAILABLE', 'the store is closed')
+    if (options.signal.aborted || options.deadlineMs <= 0) throw new GatewayError('SOURCE_TIMEOUT', 'the request is over', { cause: options.signal.reason })
+    return Promise.resolve(
+      statements.map(({ native, values }) => {
+        invariant(native.caller === caller, 'a plan runs for the caller that it was made for')
+        return answer(new Reading(native, values, this.parts.tables, this.parts.pseudonymKey))
+      }),
+    )
+  }
+
+  describe(native: AuthorizedPlan): string {
+    return JSON.stringify(native.plan)
+  }
+
+  async close(): Promise<void> {
+    this.isClosed = true
+    return Promise.resolve()
+  }
+}
