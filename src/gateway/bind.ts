@@ -27,7 +27,7 @@ import type {
 import type { Operand, Predicate, Scalar } from '../query/predicate.js'
 import { ALL, and, NONE, not, or } from '../query/predicate.js'
 import type { ApiIndex } from './api-schema.js'
-import { parseGlobalId } from './global-id.js'
+import { parseGlobalId } from '../query/global-id.js'
 import type { Input, Place, Slot } from './input.js'
 import { inputOf, placeOf } from './input.js'
 import type { Operation } from './operation.js'
@@ -51,7 +51,10 @@ export type BoundRoot =
   /** `node` and `nodes`: one list for each type that an id names. */
   | (RootBase & { readonly kind: 'nodes'; readonly single: boolean; readonly ids: Operand; readonly lists: ReadonlyMap<string, ListPlan> })
   | (RootBase & { readonly kind: 'aggregate'; readonly aggregate: AggregatePlan; readonly organizations: Operand | null })
-  | (RootBase & { readonly kind: 'organizations'; readonly fields: readonly { readonly responseKey: string; readonly field: 'id' | 'name' | 'jurisdiction' | '__typename' }[] })
+  | (RootBase & {
+      readonly kind: 'organizations'
+      readonly fields: readonly { readonly responseKey: string; readonly field: 'id' | 'name' | 'jurisdiction' | '__typename' }[]
+    })
   | (RootBase & { readonly kind: 'typename' })
   | (RootBase & { readonly kind: 'introspection'; readonly node: FieldNode })
 
@@ -134,7 +137,8 @@ function shapeOf(value: unknown, type: GraphQLInputType, parts: BindParts): stri
   const named = getNamedType(type)
   if (isListType(type)) {
     if (named.name === 'ID') return `[${[...new Set((value as unknown[]).map((id) => parseGlobalId(String(id))?.type ?? ''))].filter((name) => parts.catalog.entities.has(name)).sort().join(',')}]` // prettier-ignore
-    if (isInputObjectType(named) || (isEnumType(named) && !parts.catalog.enums.has(named.name))) return `[${(value as unknown[]).map((item) => shapeOf(item, type.ofType, parts)).join(',')}]`
+    if (isInputObjectType(named) || (isEnumType(named) && !parts.catalog.enums.has(named.name)))
+      return `[${(value as unknown[]).map((item) => shapeOf(item, type.ofType, parts)).join(',')}]`
     return 'L'
   }
   if (isInputObjectType(type)) {
@@ -166,7 +170,12 @@ function sovereigntyOf(operation: Operation, context: Binding): Pick<BoundPlan, 
   }
 }
 
-function bindRoot(responseKey: string, nodes: readonly FieldNode[], queryType: GraphQLObjectType, context: Binding): { root: BoundRoot; costs: readonly CostNode[] } {
+function bindRoot(
+  responseKey: string,
+  nodes: readonly FieldNode[],
+  queryType: GraphQLObjectType,
+  context: Binding,
+): { root: BoundRoot; costs: readonly CostNode[] } {
   const node = firstOf(nodes)
   const base = { responseKey, uses: context.uses, place: placeOf(node) }
   const name = node.name.value
@@ -205,7 +214,13 @@ function bindRoot(responseKey: string, nodes: readonly FieldNode[], queryType: G
   }
 }
 
-function bindNodes(kind: 'node' | 'nodes', args: ReadonlyMap<string, Input>, nodes: readonly FieldNode[], base: RootBase, context: Binding): { root: BoundRoot; costs: readonly CostNode[] } {
+function bindNodes(
+  kind: 'node' | 'nodes',
+  args: ReadonlyMap<string, Input>,
+  nodes: readonly FieldNode[],
+  base: RootBase,
+  context: Binding,
+): { root: BoundRoot; costs: readonly CostNode[] } {
   const input = args.get(kind === 'node' ? 'id' : 'ids')
   invariant(input?.kind === 'leaf', 'ids are required')
   const ids = [input.current].flat() as Scalar[]
@@ -248,7 +263,9 @@ function bindList(
   const backward = last !== null
   if (backward ? after : before) throw refuse('BAD_REQUEST', '`after` goes with `first`, `before` with `last`', (after ?? before)?.place ?? null, path)
   const size = first ?? last
-  const limit: Operand = size ? operandOf(size) : { kind: 'constant', value: Math.min(context.limits.defaultRows, nested ? context.limits.nestedRows : context.limits.rows) }
+  const limit: Operand = size
+    ? operandOf(size)
+    : { kind: 'constant', value: Math.min(context.limits.defaultRows, nested ? context.limits.nestedRows : context.limits.rows) }
   if (size) context.checks.push({ operand: limit, kind: nested ? 'nestedRows' : 'rows', argument: `${path}.${backward ? 'last' : 'first'}` })
   const where = whereOf(entity, present(args.get('where')), `${path}.where`, context)
   const order = orderOf(entity, present(args.get('orderBy')), `${path}.orderBy`, context)
@@ -287,7 +304,12 @@ function bindList(
 const COUNT_COST = 10
 const RELATED_TERMS = 5
 
-function bindEdges(entity: EntityType, nodes: readonly FieldNode[], path: string, context: Binding): { fields: readonly EdgeField[]; nested: readonly CostNode[] } {
+function bindEdges(
+  entity: EntityType,
+  nodes: readonly FieldNode[],
+  path: string,
+  context: Binding,
+): { fields: readonly EdgeField[]; nested: readonly CostNode[] } {
   const edge = context.schema.getType(`${entity.name}Edge`) as GraphQLObjectType
   const fields: EdgeField[] = []
   const nested: CostNode[] = []
@@ -297,12 +319,17 @@ function bindEdges(entity: EntityType, nodes: readonly FieldNode[], path: string
       const bound = bindRow(entity, selectionsOf(inner), `${path}.${responseKey}`, context)
       fields.push({ kind: 'node', responseKey, row: bound.row })
       nested.push(...bound.nested)
-    } else fields.push({ kind: name === 'cursor' ? 'cursor' : 'typename', responseKey })
+    } else fields.push(name === 'cursor' ? { kind: 'cursor', responseKey } : { kind: 'typename', responseKey })
   }
   return { fields, nested }
 }
 
-function bindRow(entity: EntityType, selections: readonly SelectionSetNode[], path: string, context: Binding): { row: RowSelection; nested: readonly CostNode[] } {
+function bindRow(
+  entity: EntityType,
+  selections: readonly SelectionSetNode[],
+  path: string,
+  context: Binding,
+): { row: RowSelection; nested: readonly CostNode[] } {
   const object = context.schema.getType(entity.name) as GraphQLObjectType
   const fields: RowField[] = []
   const nested: CostNode[] = []
@@ -368,7 +395,8 @@ function whereOf(entity: EntityType, input: Input | null, argument: string, cont
     } else {
       const field = entity.fields.get(name)
       invariant(field, `where knows ${name}`)
-      if (field.kind === 'value') terms.push(filterOf({ type: entity.name, field: name, list: field.list, json: field.type.name === 'JSON' }, value, path, context))
+      if (field.kind === 'value')
+        terms.push(filterOf({ type: entity.name, field: name, list: field.list, json: field.type.name === 'JSON' }, value, path, context))
       else {
         context.uses.push({ type: entity.name, field: name, how: 'related', place: value.place })
         context.terms += RELATED_TERMS
@@ -445,7 +473,11 @@ function filterOf(field: { type: string; field: string; list: boolean; json: boo
 
 const COMPARE = { lt: '<', lte: '<=', gt: '>', gte: '>=' } as const
 
-function eachOperator(input: Input, argument: string, term: (operator: string, operand: Operand, value: Extract<Input, { kind: 'leaf' }>) => Predicate): Predicate {
+function eachOperator(
+  input: Input,
+  argument: string,
+  term: (operator: string, operand: Operand, value: Extract<Input, { kind: 'leaf' }>) => Predicate,
+): Predicate {
   invariant(input.kind === 'object', 'filter is an object')
   if (input.fields.size === 0) throw refuse('BAD_USER_INPUT', 'an empty filter', input.place, argument)
   return and(
@@ -518,7 +550,10 @@ function bindAggregate(
     return { kind: 'groups', responseKey, fields: groupFieldsOf(entity, inner, measure, context) }
   })
   const fixed = COUNT_COST * (1 + measures.length)
-  return { aggregate: { type: entity.name, where, groupBy, measures, having, order, limit, fields }, cost: { rows: groupBy.length === 0 ? ONE : limit, fixed, nested: [] } }
+  return {
+    aggregate: { type: entity.name, where, groupBy, measures, having, order, limit, fields },
+    cost: { rows: groupBy.length === 0 ? ONE : limit, fixed, nested: [] },
+  }
 
   function groupFieldsOf(type: EntityType, groupNodes: readonly FieldNode[], makeMeasure: typeof measure, inside: Binding): readonly GroupField[] {
     const group = inside.schema.getType(`${type.name}Group`) as GraphQLObjectType
@@ -528,7 +563,10 @@ function bindAggregate(
       if (name === 'count') return { kind: 'count', responseKey }
       const definition = group.getFields()[name]
       invariant(definition, `group has ${name}`)
-      const parts = [...fieldsOf(selectionsOf(inner), getNamedType(definition.type) as GraphQLObjectType, inside)].map(([key, leaf]) => ({ responseKey: key, field: firstOf(leaf).name.value }))
+      const parts = [...fieldsOf(selectionsOf(inner), getNamedType(definition.type) as GraphQLObjectType, inside)].map(([key, leaf]) => ({
+        responseKey: key,
+        field: firstOf(leaf).name.value,
+      }))
       if (name === 'keys') return { kind: 'keys', responseKey, fields: parts.map((part) => ({ responseKey: part.responseKey, key: part.field })) }
       invariant(MEASURE_FUNCTIONS.includes(name), `measure ${name}`)
       const fn = name as MeasureFunction // just checked
@@ -547,11 +585,14 @@ function groupKeysOf(entity: EntityType, input: Input | null, argument: string, 
     const timezone = item.fields.get('timezone')
     const definition = entity.fields.get(field)
     const isTime = definition?.kind === 'value' && ['DateTime', 'LocalDateTime', 'Date'].includes(definition.type.name)
-    if ((unit?.kind === 'leaf' || timezone?.kind === 'leaf') && !isTime) throw refuse('BAD_USER_INPUT', '`unit` and `timezone` are for times only', item.place, `${argument}.${index}`)
+    if ((unit?.kind === 'leaf' || timezone?.kind === 'leaf') && !isTime)
+      throw refuse('BAD_USER_INPUT', '`unit` and `timezone` are for times only', item.place, `${argument}.${index}`)
     if (timezone?.kind === 'leaf' && unit?.kind !== 'leaf') throw refuse('BAD_USER_INPUT', '`timezone` needs a `unit`', item.place, `${argument}.${index}`)
     // The plan holds the zone as text, so a zone in a variable is part of the shape only when it is written in the document.
-    if (timezone?.kind === 'leaf' && timezone.operand.kind !== 'constant') throw refuse('BAD_USER_INPUT', '`timezone` must be written in the document', item.place, `${argument}.${index}`)
-    if (timezone?.kind === 'leaf' && !isTimezone(String(timezone.current))) throw refuse('BAD_USER_INPUT', 'unknown time zone', item.place, `${argument}.${index}.timezone`)
+    if (timezone?.kind === 'leaf' && timezone.operand.kind !== 'constant')
+      throw refuse('BAD_USER_INPUT', '`timezone` must be written in the document', item.place, `${argument}.${index}`)
+    if (timezone?.kind === 'leaf' && !isTimezone(String(timezone.current)))
+      throw refuse('BAD_USER_INPUT', 'unknown time zone', item.place, `${argument}.${index}.timezone`)
     if (field !== 'organization') context.uses.push({ type: entity.name, field, how: 'group', place: item.place })
     return {
       field,
@@ -579,7 +620,12 @@ function groupField(entity: EntityType, input: Input | undefined, context: Bindi
   return field
 }
 
-function havingOf(input: Input | null, argument: string, measure: (fn: MeasureFunction, field: string, place: Place | null) => Measure, context: Binding): Having {
+function havingOf(
+  input: Input | null,
+  argument: string,
+  measure: (fn: MeasureFunction, field: string, place: Place | null) => Measure,
+  context: Binding,
+): Having {
   if (!input) return { kind: 'all' }
   invariant(input.kind === 'object', 'having is an object')
   const terms: Having[] = []
@@ -587,7 +633,8 @@ function havingOf(input: Input | null, argument: string, measure: (fn: MeasureFu
     const path = `${argument}.${name}`
     if (++context.terms > context.limits.terms) throw refuse('QUERY_TOO_COSTLY', 'too many conditions', value.place, path)
     if (value.kind === 'null') throw refuse('BAD_USER_INPUT', 'null where a condition is expected', value.place, path)
-    if (name === 'and' || name === 'or') terms.push({ kind: name, terms: itemsOf(value).map((item, index) => havingOf(notNull(item, path), `${path}.${index}`, measure, context)) })
+    if (name === 'and' || name === 'or')
+      terms.push({ kind: name, terms: itemsOf(value).map((item, index) => havingOf(notNull(item, path), `${path}.${index}`, measure, context)) })
     else if (name === 'not') terms.push({ kind: 'not', term: havingOf(value, path, measure, context) })
     else if (name === 'count') terms.push(havingFilter('count', value, path))
     else {
@@ -642,7 +689,8 @@ function groupOrderOf(
   return itemsOf(input).map((item, index): GroupOrder => {
     invariant(item.kind === 'object', 'an order is an object')
     const [entry, ...others] = item.fields
-    if (!entry || others.length > 0 || entry[1].kind === 'null') throw refuse('BAD_USER_INPUT', 'exactly one key in each order', item.place, `${argument}.${index}`)
+    if (!entry || others.length > 0 || entry[1].kind === 'null')
+      throw refuse('BAD_USER_INPUT', 'exactly one key in each order', item.place, `${argument}.${index}`)
     const [name, value] = entry
     if (name === 'count') return { by: { kind: 'count' }, ...directionOf(value) }
     invariant(value.kind === 'object', 'an order of groups')
@@ -650,7 +698,8 @@ function groupOrderOf(
       const field = groupField(entity, value.fields.get('field'), context)
       const order = value.fields.get('order')
       invariant(order, 'order is required')
-      if (!groupBy.some((key) => key.field === field)) throw refuse('BAD_USER_INPUT', 'an order by a key that is not grouped by', item.place, `${argument}.${index}`)
+      if (!groupBy.some((key) => key.field === field))
+        throw refuse('BAD_USER_INPUT', 'an order by a key that is not grouped by', item.place, `${argument}.${index}`)
       return { by: { kind: 'key', field }, ...directionOf(order) }
     }
     const [part, ...rest] = value.fields
@@ -700,7 +749,11 @@ function applies(condition: string | undefined, type: GraphQLObjectType): boolea
   return condition === undefined || condition === type.name || type.getInterfaces().some((candidate) => candidate.name === condition)
 }
 
-function argumentsOf(node: FieldNode, definitions: readonly { readonly name: string; readonly type: GraphQLInputType }[], context: Binding): ReadonlyMap<string, Input> {
+function argumentsOf(
+  node: FieldNode,
+  definitions: readonly { readonly name: string; readonly type: GraphQLInputType }[],
+  context: Binding,
+): ReadonlyMap<string, Input> {
   const inputs = new Map<string, Input>()
   for (const argument of node.arguments ?? []) {
     const definition = definitions.find((candidate) => candidate.name === argument.name.value)

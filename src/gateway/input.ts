@@ -20,7 +20,9 @@ export type Input =
   | { readonly kind: 'object'; readonly fields: ReadonlyMap<string, Input>; readonly place: Place | null }
 
 /** How a slot gets its value from the coerced variables of a request. */
-export type Slot = { readonly kind: 'variable'; readonly path: readonly (string | number)[] } | { readonly kind: 'list'; readonly items: readonly (Slot | { readonly kind: 'value'; readonly value: Scalar })[] }
+export type Slot =
+  | { readonly kind: 'variable'; readonly path: readonly (string | number)[] }
+  | { readonly kind: 'list'; readonly items: readonly (Slot | { readonly kind: 'value'; readonly value: Scalar })[] }
 
 export interface InputContext {
   /** Coerced by `getVariableValues`: scalars are canonical. */
@@ -62,7 +64,12 @@ export function placeOf(node: { readonly loc?: { readonly startToken: Place } | 
   return node.loc ? { line: node.loc.startToken.line, column: node.loc.startToken.column } : null
 }
 
-function inputOfValue(value: unknown, type: GraphQLInputType, path: readonly (string | number)[], context: InputContext & { place: Place | null }): Input | undefined {
+function inputOfValue(
+  value: unknown,
+  type: GraphQLInputType,
+  path: readonly (string | number)[],
+  context: InputContext & { place: Place | null },
+): Input | undefined {
   const { place, slots } = context
   if (isNonNullType(type)) return inputOfValue(value, type.ofType, path, context)
   if (value === undefined) return undefined
@@ -74,7 +81,9 @@ function inputOfValue(value: unknown, type: GraphQLInputType, path: readonly (st
       if (value.some((item) => item === null)) throw new GatewayError('BAD_USER_INPUT', 'a list holds null', placed(place))
       return { kind: 'leaf', operand: slot(slots, { kind: 'variable', path }), current: value as Scalar[], place }
     }
-    const items = value.map((item: unknown, index) => inputOfValue(item, element as GraphQLInputType, [...path, index], context) ?? { kind: 'null' as const, place })
+    const items = value.map(
+      (item: unknown, index) => inputOfValue(item, element as GraphQLInputType, [...path, index], context) ?? { kind: 'null' as const, place },
+    )
     return { kind: 'list', items, place }
   }
   if (isInputObjectType(type)) {

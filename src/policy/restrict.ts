@@ -27,8 +27,16 @@ export function restrict(plan: Plan, grant: OwnerGrant, context: RestrictContext
   }
   const root = plan.kind === 'list' ? plan.list.type : plan.aggregate.type
   invariant(views.has(root), `no grant for \`${root}\``)
-  const restricted = { plan, organization: grant.organization, views, catalog: context.catalog, binding: context.binding, starts: context.starts, caller: context.caller }
-  return restricted as AuthorizedPlan // the brand: views come from the grant, above
+  const restricted = {
+    plan,
+    organization: grant.organization,
+    views,
+    catalog: context.catalog,
+    binding: context.binding,
+    starts: context.starts,
+    caller: context.caller,
+  }
+  return restricted as typeof restricted & AuthorizedPlan // the brand: views come from the grant, above
 }
 
 /** The owner's table as the grant shows it; null where the type is not granted. */

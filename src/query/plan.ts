@@ -16,8 +16,11 @@ export interface OrderKey {
 
 export type RowField =
   | { readonly kind: 'value'; readonly responseKey: string; readonly field: string }
-  /** `typename`, the global id, or the owner. */
-  | { readonly kind: 'typename' | 'id' | 'organization'; readonly responseKey: string }
+  | { readonly kind: 'typename'; readonly responseKey: string }
+  /** The global id. */
+  | { readonly kind: 'id'; readonly responseKey: string }
+  /** The owner. */
+  | { readonly kind: 'organization'; readonly responseKey: string }
   | { readonly kind: 'toOne'; readonly responseKey: string; readonly field: string; readonly row: RowSelection }
   | { readonly kind: 'list'; readonly responseKey: string; readonly field: string; readonly list: ListPlan }
   | { readonly kind: 'aggregate'; readonly responseKey: string; readonly field: string; readonly aggregate: AggregatePlan }
@@ -32,11 +35,15 @@ export interface RowSelection {
 
 /** The parts of a connection, in the order of the answer. */
 export type ConnectionField =
-  | { readonly kind: 'typename' | 'totalCount'; readonly responseKey: string }
+  | { readonly kind: 'typename'; readonly responseKey: string }
+  | { readonly kind: 'totalCount'; readonly responseKey: string }
   | { readonly kind: 'nodes'; readonly responseKey: string; readonly row: RowSelection }
   | { readonly kind: 'edges'; readonly responseKey: string; readonly fields: readonly EdgeField[] }
   | { readonly kind: 'pageInfo'; readonly responseKey: string; readonly fields: readonly PageInfoField[] }
-export type EdgeField = { readonly kind: 'typename' | 'cursor'; readonly responseKey: string } | { readonly kind: 'node'; readonly responseKey: string; readonly row: RowSelection }
+export type EdgeField =
+  | { readonly kind: 'typename'; readonly responseKey: string }
+  | { readonly kind: 'cursor'; readonly responseKey: string }
+  | { readonly kind: 'node'; readonly responseKey: string; readonly row: RowSelection }
 export interface PageInfoField {
   readonly kind: 'typename' | 'hasNextPage' | 'hasPreviousPage' | 'startCursor' | 'endCursor'
   readonly responseKey: string
@@ -76,11 +83,22 @@ export interface Measure {
 
 /** A field of a released group, in the order of the answer. */
 export type GroupField =
-  | { readonly kind: 'typename' | 'count'; readonly responseKey: string }
-  | { readonly kind: 'keys'; readonly responseKey: string; readonly fields: readonly { readonly responseKey: string; readonly key: GroupKey['field'] | '__typename' }[] }
-  | { readonly kind: MeasureFunction; readonly responseKey: string; readonly fields: readonly { readonly responseKey: string; readonly field: string | '__typename' }[] }
+  | { readonly kind: 'typename'; readonly responseKey: string }
+  | { readonly kind: 'count'; readonly responseKey: string }
+  | {
+      readonly kind: 'keys'
+      readonly responseKey: string
+      readonly fields: readonly { readonly responseKey: string; readonly key: GroupKey['field'] | '__typename' }[]
+    }
+  | {
+      readonly kind: MeasureFunction
+      readonly responseKey: string
+      readonly fields: readonly { readonly responseKey: string; readonly field: string | '__typename' }[]
+    }
 
-export type AggregateField = { readonly kind: 'typename'; readonly responseKey: string } | { readonly kind: 'groups'; readonly responseKey: string; readonly fields: readonly GroupField[] }
+export type AggregateField =
+  | { readonly kind: 'typename'; readonly responseKey: string }
+  | { readonly kind: 'groups'; readonly responseKey: string; readonly fields: readonly GroupField[] }
 
 /** A condition on a released group. */
 export type Having =

@@ -1,0 +1,150 @@
+/** PostgreSQL: everything is pushed down, in one statement a plan and one flush a request. */
+import { createHash } from 'node:crypto'
+import pg from 'pg'
+import { GatewayError } from '../../errors.js'
+import type { AuthorizedPlan } from '../../query/plan.js'
+import { ALL } from '../../query/predicate.js'
+import type { Capability, Chunk, Connector, ExecuteOptions, Statement } from '../connector.js'
+import { encodeParameters } from '../sql/parameter.js'
+import type { EmptyAnswer, SqlStatement } from '../sql/statement.js'
+import { compileStatement } from '../sql/statement.js'
+import { cancelBackend } from './cancel.js'
+import type { FlushStatement, TextRow } from './flush.js'
+import { flush, PreparedNames } from './flush.js'
+
+export type PostgresNative = EmptyAnswer | (SqlStatement & { readonly name: string })
+
+export interface PostgresOptions {
+  readonly store: string
+  readonly pool: pg.Pool
+  /** How the pool reaches the server; cancel requests go the same way. */
+  readonly connection: pg.ClientConfig
+  /** Requests that may wait for a connection; one more is refused as SOURCE_BUSY. */
+  readonly waitingMax: number
+  /** Prepared statements a connection keeps. */
+  readonly preparedMax: number
+}
+
+const CALLER: Omit<FlushStatement, 'values'> = { name: 'concordat_caller', text: "SELECT set_config('concordat.caller', $1, true)" }
+const BEGIN: FlushStatement = { name: 'concordat_begin', text: 'BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY', values: [] }
+const COMMIT: FlushStatement = { name: 'concordat_commit', text: 'COMMIT', values: [] }
+
+export class PostgresConnector implements Connector<PostgresNative> {
+  readonly store: string
+  readonly capabilities: ReadonlySet<Capability> = new Set([
+    'filter',
+    'filterText',
+    'filterJson',
+    'filterRelation',
+    'order',
+    'limit',
+    'nested',
+    'aggregate',
+    'masks',
+    'cancel',
+  ])
+  private readonly prepared = new WeakMap<pg.ClientBase, PreparedNames>()
+
+  constructor(private readonly options: PostgresOptions) {
+    this.store = options.store
+  }
+
+  compile(plan: AuthorizedPlan): { readonly native: PostgresNative; readonly residual: typeof ALL } {
+    const statement = compileStatement(plan)
+    if (statement.kind === 'empty') return { native: statement, residual: ALL }
+    const name = `q_${createHash('sha256').update(statement.text).digest('base64url').slice(0, 22)}`
+    return { native: { ...statement, name }, residual: ALL }
+  }
+
+  describe(native: PostgresNative): string {
+    return native.kind === 'empty' ? '-- an empty table by declaration: nothing is asked' : native.text
+  }
+
+  async execute(statements: readonly Statement<PostgresNative>[], caller: string, options: ExecuteOptions): Promise<readonly Chunk[]> {
+    const asked = statements.flatMap(({ native, values }) =>
+      native.kind === 'empty' ? [] : [{ name: native.name, text: native.text, values: encodeParameters(native.parameters, values) }],
+    )
+    const answers = asked.length === 0 ? [] : await this.run(asked, caller, options)
+    let next = 0
+    return statements.map(({ native }) => (native.kind === 'empty' ? emptyChunk(native) : chunkOf(native, answers[next++] ?? [])))
+  }
+
+  async close(): Promise<void> {
+    await this.options.pool.end()
+  }
+
+  private async run(asked: readonly FlushStatement[], caller: string, options: ExecuteOptions): Promise<readonly TextRow[][]> {
+    const client = await this.acquire(options.signal)
+    // The claim rides in front of the query, in the same flush and so in the same transaction: 19 + 33 us against 69 + 83 with a round trip each.
+    const head: readonly FlushStatement[] = asked.length > 1 ? [BEGIN, { ...CALLER, values: [caller] }] : [{ ...CALLER, values: [caller] }]
+    const all = asked.length > 1 ? [...head, ...asked, COMMIT] : [...head, ...asked]
+    let prepared = this.prepared.get(client)
+    if (!prepared) this.prepared.set(client, (prepared = new PreparedNames(this.options.preparedMax)))
+    let cancelled: Promise<void> | null = null
+    let isBroken = false
+    const cancel = (): void => {
+      cancelled ??= cancelBackend(client, this.options.connection).catch(() => undefined) // the connection is closed in any case
+    }
+    options.signal.addEventListener('abort', cancel, { once: true })
+    if (options.signal.aborted) cancel()
+    try {
+      const rows = await flush(client, prepared, all)
+      return rows.slice(head.length, head.length + asked.length)
+    } catch (error) {
+      isBroken = true
+      throw this.failure(error, options.signal)
+    } finally {
+      options.signal.removeEventListener('abort', cancel)
+      // A cancel request hits a connection, not a query: one that may still be on its way must not find the next caller's query there, so a connection that was
+      // asked to cancel is closed. So is one whose flush failed, since it may be in a failed transaction.
+      client.release(isBroken || cancelled !== null)
+    }
+  }
+
+  private async acquire(signal: AbortSignal): Promise<pg.PoolClient> {
+    const { pool, waitingMax } = this.options
+    if (pool.waitingCount >= waitingMax) throw new GatewayError('SOURCE_BUSY', `store \`${this.store}\` has too many requests waiting`)
+    const connecting = pool.connect()
+    try {
+      return await Promise.race([connecting, aborted(signal)])
+    } catch (error) {
+      connecting.then(
+        (client) => client.release(),
+        () => undefined,
+      )
+      throw this.failure(error, signal)
+    }
+  }
+
+  /** The driver's error in our words; its text stays in `cause`, for the log. */
+  private failure(error: unknown, signal: AbortSignal): GatewayError {
+    if (signal.aborted) {
+      const reason: unknown = signal.reason
+      return reason instanceof GatewayError ? reason : new GatewayError('SOURCE_TIMEOUT', `store \`${this.store}\` was cancelled`, { cause: error })
+    }
+    return new GatewayError('SOURCE_UNAVAILABLE', `store \`${this.store}\` failed`, { cause: error })
+  }
+}
+
+function aborted(signal: AbortSignal): Promise<never> {
+  return new Promise((_resolve, reject) => {
+    const fail = (): void => reject(signal.reason instanceof Error ? signal.reason : new Error('aborted'))
+    if (signal.aborted) fail()
+    else signal.addEventListener('abort', fail, { once: true })
+  })
+}
+
+function chunkOf(native: SqlStatement, rows: readonly TextRow[]): Chunk {
+  if (!native.hasTotal) return { totalCount: null, rows: rows.map((row) => ({ texts: textsOf(row, 0, native.texts), keys: row.slice(native.texts) })) }
+  const total = Number(rows[0]?.[0] ?? 0)
+  const present = rows.filter((row) => row[1] !== null)
+  return { totalCount: total, rows: present.map((row) => ({ texts: textsOf(row, 2, native.texts), keys: row.slice(2 + native.texts) })) }
+}
+
+function textsOf(row: TextRow, from: number, count: number): string[] {
+  return row.slice(from, from + count).map((text) => text ?? 'null')
+}
+
+function emptyChunk(native: EmptyAnswer): Chunk {
+  return { totalCount: native.hasTotal ? 0 : null, rows: native.group ? [{ texts: [], keys: native.group }] : [] }
+}

@@ -1,0 +1,273 @@
+/** Conditions as SQL, in both logics: a caller's over the readable view, a policy's over the raw table. */
+import { invariant } from '../../errors.js'
+import type { TableBinding } from '../../query/binding.js'
+import type { EntityType, ToManyField, ToOneField } from '../../query/catalog.js'
+import type { AuthorizedPlan, ReadableView } from '../../query/plan.js'
+import type { CompareOp, Operand, Predicate } from '../../query/predicate.js'
+import type { Expression } from './expression.js'
+import { boundValue, constantValue, encodingOf, masked, SQL_TYPES } from './expression.js'
+import type { Encoding, Fragment } from './fragment.js'
+import { join, name, parameter, sql } from './fragment.js'
+
+/** What a compilation carries along: the plan, and a source of table aliases. */
+export interface Compilation {
+  readonly plan: AuthorizedPlan
+  alias(): string
+}
+
+export function compilation(plan: AuthorizedPlan): Compilation {
+  let count = 0
+  return { plan, alias: () => `t${count++}` }
+}
+
+export const TRUE: Fragment = sql`TRUE`
+export const FALSE: Fragment = sql`FALSE`
+
+/** A table in FROM that is read as the caller's view, or raw for a policy condition. */
+export type Scope =
+  | { readonly kind: 'view'; readonly view: ReadableView; readonly table: TableBinding; readonly alias: string }
+  | { readonly kind: 'raw'; readonly type: string; readonly table: TableBinding; readonly alias: string }
+
+/** The view's table under a new alias; null for an empty view. */
+export function openView(type: string, compiled: Compilation): Extract<Scope, { kind: 'view' }> | null {
+  const view = compiled.plan.views.get(type)
+  invariant(view, `view of \`${type}\``)
+  return view.source === 'empty' ? null : { kind: 'view', view, table: view.source, alias: compiled.alias() }
+}
+
+export function fromTable(scope: Scope): Fragment {
+  return sql`${name(scope.table.schema, scope.table.table)} AS ${name(scope.alias)}`
+}
+
+/** The view's own row condition; TRUE where it hides nothing. */
+export function rowCondition(scope: Extract<Scope, { kind: 'view' }>, compiled: Compilation): Fragment {
+  return condition(scope.view.rows, { kind: 'raw', type: scope.view.type, table: scope.table, alias: scope.alias }, compiled)
+}
+
+/** Row condition and the caller's, as one WHERE. */
+export function where(scope: Extract<Scope, { kind: 'view' }>, terms: readonly Fragment[], compiled: Compilation): Fragment {
+  return conjunction([rowCondition(scope, compiled), ...terms])
+}
+
+export function conjunction(terms: readonly Fragment[]): Fragment {
+  const rest = terms.filter((term) => term !== TRUE)
+  return rest.length === 0 ? TRUE : join(rest, ' AND ')
+}
+
+function entityOf(type: string, compiled: Compilation): EntityType {
+  const entity = compiled.plan.catalog.entities.get(type)
+  invariant(entity, `type \`${type}\``)
+  return entity
+}
+
+function typeOf(scope: Scope): string {
+  return scope.kind === 'view' ? scope.view.type : scope.type
+}
+
+/** A field's value as the scope shows it: masked, conditional, or bare. */
+export function fieldValue(scope: Scope, fieldName: string, compiled: Compilation): Expression {
+  const field = entityOf(typeOf(scope), compiled).fields.get(fieldName)
+  invariant(field?.kind === 'value', `\`${typeOf(scope)}.${fieldName}\` is a value`)
+  const raw = boundValue(scope.table, field, scope.alias) ?? constantValue(field, null)
+  if (scope.kind === 'raw') return raw
+  const shown = scope.view.fields.get(fieldName)
+  invariant(shown, `view has \`${fieldName}\``)
+  switch (shown.kind) {
+    case 'plain':
+      return raw
+    case 'absent':
+      return constantValue(field, null)
+    case 'masked':
+      return masked(raw, shown.mask, field)
+    case 'cell': {
+      const shows = condition(shown.condition, { kind: 'raw', type: typeOf(scope), table: scope.table, alias: scope.alias }, compiled)
+      return { ...raw, sql: sql`(CASE WHEN ${shows} THEN ${raw.sql} END)`, nullable: true, stored: null }
+    }
+  }
+}
+
+/**
+ * A condition as a boolean that may be NULL. For a caller's condition NULL counts as false, and `not` closes it (IS NOT TRUE); for a policy's NULL is unknown and
+ * goes on (NOT), until isTrue, isFalse or WHERE closes it.
+ */
+export function condition(predicate: Predicate, scope: Scope, compiled: Compilation): Fragment {
+  switch (predicate.kind) {
+    case 'all':
+      return TRUE
+    case 'none':
+      return FALSE
+    case 'and':
+    case 'or': {
+      const terms = predicate.terms.map((term) => condition(term, scope, compiled))
+      if (predicate.kind === 'and') return terms.every((term) => term === TRUE) ? TRUE : sql`(${conjunction(terms)})`
+      return terms.length === 0 ? FALSE : sql`(${join(terms, ' OR ')})`
+    }
+    case 'not':
+      return scope.kind === 'view'
+        ? sql`((${condition(predicate.term, scope, compiled)}) IS NOT TRUE)`
+        : sql`(NOT (${condition(predicate.term, scope, compiled)}))`
+    case 'isTrue':
+      return sql`((${condition(predicate.term, scope, compiled)}) IS TRUE)`
+    case 'isFalse':
+      return sql`((${condition(predicate.term, scope, compiled)}) IS FALSE)`
+    case 'isNull':
+      return sql`(${fieldValue(scope, predicate.field, compiled).sql} IS NULL)`
+    case 'compare':
+      return comparison(fieldValue(scope, predicate.field, compiled), predicate.op, predicate.operand)
+    case 'in':
+      return membership(fieldValue(scope, predicate.field, compiled), predicate.operand)
+    case 'like': {
+      const value = sql`(${fieldValue(scope, predicate.field, compiled).sql} COLLATE "C")`
+      const pattern = parameter(predicate.operand, { kind: 'text' }, 'text')
+      return predicate.fold ? sql`(lower(${value}) LIKE lower(${pattern} COLLATE "C"))` : sql`(${value} LIKE ${pattern})`
+    }
+    case 'startsWith':
+      return sql`((${fieldValue(scope, predicate.field, compiled).sql} COLLATE "C") ^@ ${parameter(predicate.operand, { kind: 'text' }, 'text')})`
+    case 'contains':
+      return sql`((${fieldValue(scope, predicate.field, compiled).sql} COLLATE "C") LIKE ${parameter(predicate.operand, { kind: 'substringPattern' }, 'text')})`
+    case 'listContains': {
+      const value = fieldValue(scope, predicate.field, compiled)
+      const operand = parameter(predicate.operand, { kind: 'list', element: encodingOf(value.form, value.type) }, `${SQL_TYPES[value.form]}[]`)
+      return sql`(${value.sql} @> ${operand})`
+    }
+    case 'jsonContains':
+      return jsonContainment(fieldValue(scope, predicate.field, compiled), predicate.operand)
+    case 'idIn':
+      return idMembership(scope, predicate.operand, compiled)
+    case 'related':
+      return relatedExists(predicate.field, predicate.where, scope, compiled)
+  }
+}
+
+function comparison(value: Expression, op: CompareOp, operand: Operand): Fragment {
+  if (op === '=') {
+    if (value.stored) return sql`(${value.stored.sql} = ANY (${storedValues(value.stored, operand)}))`
+    return sql`(${value.sql} = ${operandOf(value, operand)})`
+  }
+  const encoding = encodingOf(value.form, value.type)
+  // Over integers a bound beyond the type's range still means what it says: clamped, never an overflow.
+  if (value.form === 'bigint' && encoding.kind === 'bigint') {
+    const [side, clamp] = INTEGER_BOUNDS[op]
+    return side === '<=' ? sql`(${value.sql} <= ${parameter(operand, clamp, 'bigint')})` : sql`(${value.sql} >= ${parameter(operand, clamp, 'bigint')})`
+  }
+  const left = value.form === 'text' ? sql`(${value.sql} COLLATE "C")` : value.sql
+  return sql`(${left} ${OPERATORS[op]} ${operandOf(value, operand)})`
+}
+
+const OPERATORS: Readonly<Record<CompareOp, Fragment>> = { '=': sql`=`, '<': sql`<`, '<=': sql`<=`, '>': sql`>`, '>=': sql`>=` }
+
+const INTEGER_BOUNDS: Readonly<Record<Exclude<CompareOp, '='>, readonly ['<=' | '>=', Encoding]>> = {
+  '<': ['<=', { kind: 'atMost', by: -1 }],
+  '<=': ['<=', { kind: 'atMost', by: 0 }],
+  '>': ['>=', { kind: 'atLeast', by: 1 }],
+  '>=': ['>=', { kind: 'atLeast', by: 0 }],
+}
+
+function operandOf(value: Expression, operand: Operand): Fragment {
+  return parameter(operand, encodingOf(value.form, value.type), SQL_TYPES[value.form])
+}
+
+function storedValues(stored: NonNullable<Expression['stored']>, operand: Operand): Fragment {
+  const encoding: Encoding = { kind: 'stored', values: stored.values }
+  const texts = parameter(operand, encoding, 'text[]')
+  // The stored values stand in the binding and were checked against the column's type, so this cast cannot fail.
+  if (stored.native === 'smallint' || stored.native === 'integer') return sql`${parameter(operand, encoding, 'integer[]')}`
+  if (stored.native === 'bigint') return sql`${parameter(operand, encoding, 'bigint[]')}`
+  return stored.native === 'text' || stored.native === 'character varying' ? texts : sql`${texts}`
+}
+
+function membership(value: Expression, operand: Operand): Fragment {
+  if (value.stored) return sql`(${value.stored.sql} = ANY (${storedValues(value.stored, operand)}))`
+  const list = parameter(operand, { kind: 'list', element: encodingOf(value.form, value.type) }, `${SQL_TYPES[value.form]}[]`)
+  return sql`(${value.sql} = ANY (${list}))`
+}
+
+/** `json` columns can hold text that jsonb refuses (escaped U+0000, numbers beyond numeric): those fit nothing. */
+function jsonContainment(value: Expression, operand: Operand): Fragment {
+  const given = parameter(operand, { kind: 'json' }, 'jsonb')
+  if (value.form === 'jsonb') return sql`(${value.sql} @> ${given})`
+  return sql`(CASE WHEN (${value.sql})::text !~ '\\\\u0000|[eE][+-]?[0-9]{4}' THEN (${value.sql})::text::jsonb @> ${given} END)`
+}
+
+function idMembership(scope: Scope, operand: Operand, compiled: Compilation): Fragment {
+  const entity = entityOf(typeOf(scope), compiled)
+  const keys = entity.key.map((field) => fieldValue(scope, field, compiled))
+  const lists = keys.map((value, part) => {
+    const element: Encoding = value.form === 'bigint' ? { kind: 'bigintId' } : value.form === 'uuid' ? { kind: 'uuidId' } : encodingOf(value.form, value.type)
+    const encoding: Encoding = { kind: 'globalId', type: entity.name, organization: compiled.plan.organization, part, element }
+    return parameter(operand, encoding, `${SQL_TYPES[value.form]}[]`)
+  })
+  const [onlyKey, ...otherKeys] = keys
+  const [onlyList] = lists
+  invariant(onlyKey && onlyList, 'an entity has a key')
+  if (otherKeys.length === 0) return sql`(${onlyKey.sql} = ANY (${onlyList}))`
+  const row = join(
+    keys.map((value) => value.sql),
+    ', ',
+  )
+  return sql`((${row}) IN (SELECT * FROM unnest(${join(lists, ', ')})))`
+}
+
+/** The ON of a relation: this scope's row and the target's, over raw columns (masks keep equal keys equal, so the join is the view's). */
+export function joinCondition(fieldName: string, from: Scope, to: Scope, compiled: Compilation): Fragment {
+  const field = relationOf(fieldName, from, compiled)
+  return field.kind === 'toOne' ? keysMatch(field.name, from, to, compiled) : keysMatch(field.inverse, to, from, compiled)
+}
+
+/** `holder` has the to-one relation `fieldName` to `target`. */
+function keysMatch(fieldName: string, holder: Scope, target: Scope, compiled: Compilation): Fragment {
+  const relation = holder.table.relations.get(fieldName)
+  invariant(relation, `\`${typeOf(holder)}.${fieldName}\` is bound`)
+  const key = entityOf(typeOf(target), compiled).key
+  const pairs = relation.columns.map((column, index) => {
+    const bound = target.table.columns.get(key[index] ?? '')
+    invariant(bound?.kind === 'column', `key of \`${typeOf(target)}\` is a column`)
+    return sql`${name(target.alias, bound.column)} = ${name(holder.alias, column.column)}`
+  })
+  return conjunction(pairs)
+}
+
+export function relationOf(fieldName: string, scope: Scope, compiled: Compilation): ToOneField | ToManyField {
+  const field = entityOf(typeOf(scope), compiled).fields.get(fieldName)
+  invariant(field && field.kind !== 'value', `\`${typeOf(scope)}.${fieldName}\` is a relation`)
+  return field
+}
+
+/** Where the relation itself may be seen only in some rows (a cell): that condition, on the side that has it. */
+export function relationShown(fieldName: string, scope: Scope, compiled: Compilation): Fragment {
+  if (scope.kind === 'raw') return TRUE
+  const shown = scope.view.fields.get(fieldName)
+  if (shown?.kind === 'cell') return condition(shown.condition, { kind: 'raw', type: scope.view.type, table: scope.table, alias: scope.alias }, compiled)
+  return shown?.kind === 'plain' ? TRUE : FALSE
+}
+
+/** All that links a row to its related rows, in the caller's view: join, both views' conditions, and the relation's own on either side. */
+export function relationLink(
+  fieldName: string,
+  from: Extract<Scope, { kind: 'view' }>,
+  to: Extract<Scope, { kind: 'view' }>,
+  compiled: Compilation,
+): readonly Fragment[] {
+  const field = relationOf(fieldName, from, compiled)
+  const inverse = field.kind === 'toMany' ? inverseShown(field.inverse, to, compiled) : TRUE
+  return [joinCondition(fieldName, from, to, compiled), relationShown(fieldName, from, compiled), inverse, rowCondition(to, compiled)]
+}
+
+/** A list shows a row only where that row's own relation may be seen; an inverse that is simply not granted leaves the list's own decision to stand. */
+function inverseShown(fieldName: string, to: Extract<Scope, { kind: 'view' }>, compiled: Compilation): Fragment {
+  return to.view.fields.get(fieldName)?.kind === 'cell' ? relationShown(fieldName, to, compiled) : TRUE
+}
+
+function relatedExists(fieldName: string, inner: Predicate, scope: Scope, compiled: Compilation): Fragment {
+  const target = relationOf(fieldName, scope, compiled).target
+  if (scope.kind === 'view') {
+    const to = openView(target, compiled)
+    if (!to) return FALSE
+    return sql`EXISTS (SELECT 1 FROM ${fromTable(to)} WHERE ${conjunction([...relationLink(fieldName, scope, to, compiled), condition(inner, to, compiled)])})`
+  }
+  const bound = compiled.plan.binding.types.get(target)
+  invariant(bound, `binding of \`${target}\``)
+  if (bound.kind === 'none') return FALSE
+  const to: Scope = { kind: 'raw', type: target, table: bound, alias: compiled.alias() }
+  return sql`EXISTS (SELECT 1 FROM ${fromTable(to)} WHERE ${conjunction([joinCondition(fieldName, scope, to, compiled), condition(inner, to, compiled)])})`
+}

@@ -1,0 +1,287 @@
+/**
+ * Values of fields as SQL: what a field of the readable view (or, for policy conditions, of the raw table) is, how it is compared, printed as JSON and as a sort key.
+ * Every expression is total: it raises no error, whatever row it meets.
+ */
+import { invariant } from '../../errors.js'
+import type { ColumnBinding, TableBinding } from '../../query/binding.js'
+import type { ValueField, ValueType } from '../../query/catalog.js'
+import type { Mask } from '../../query/plan.js'
+import type { Encoding, Fragment, SqlType } from './fragment.js'
+import { constant, name, parameter, sql } from './fragment.js'
+
+/** The SQL type that an expression has, once binding and mask are applied. */
+export type Form = 'text' | 'int' | 'bigint' | 'numeric' | 'float8' | 'bool' | 'timestamptz' | 'timestamp' | 'date' | 'uuid' | 'json' | 'jsonb'
+
+export interface Expression {
+  readonly sql: Fragment
+  readonly form: Form
+  readonly array: boolean
+  readonly nullable: boolean
+  readonly type: ValueType
+  /** An enum whose stored values differ from its names: the bare column, to compare with stored values, so that its index serves. */
+  readonly stored: { readonly sql: Fragment; readonly native: string; readonly values: ReadonlyMap<string, readonly string[]> } | null
+}
+
+/** The column (or constant) of a binding as the contract's value. */
+export function boundValue(table: TableBinding, field: ValueField, alias: string): Expression | null {
+  const bound = table.columns.get(field.name)
+  if (!bound) return null
+  if (bound.kind === 'constant') return constantValue(field, bound.value)
+  const column = name(alias, bound.column)
+  const base = { array: bound.array, nullable: bound.nullable, type: field.type, stored: null }
+  if (bound.values) return mappedEnum(bound, bound.values, field, column)
+  const form = formOf(field.type, bound.native)
+  if (bound.multiply !== null)
+    return { ...base, form: 'numeric', sql: sql`(${column} * ${parameter({ kind: 'constant', value: bound.multiply }, { kind: 'decimal' }, 'numeric')})` }
+  const isText = form === 'text' && !TEXT_TYPES.has(bound.native)
+  return { ...base, form, sql: isText ? (bound.array ? sql`${column}::text[]` : sql`${column}::text`) : column }
+}
+
+const TEXT_TYPES: ReadonlySet<string> = new Set(['text', 'character varying'])
+
+function mappedEnum(bound: Extract<ColumnBinding, { kind: 'column' }>, values: ReadonlyMap<string, string>, field: ValueField, column: Fragment): Expression {
+  const stored = new Map<string, string[]>()
+  for (const [value, label] of values) stored.set(label, [...(stored.get(label) ?? []), value])
+  const cases = [...values].map(([value, label]) => sql` WHEN ${constant(value)} THEN ${constant(label)}`)
+  const mapped = sql`(CASE ${column}::text${{ parts: cases.flatMap((part) => part.parts) }} END)`
+  return { sql: mapped, form: 'text', array: false, nullable: true, type: field.type, stored: { sql: column, native: bound.native, values: stored } }
+}
+
+function formOf(type: ValueType, native: string): Form {
+  if (type.kind === 'enum') return 'text'
+  switch (type.name) {
+    case 'ID':
+      return INTEGER_TYPES.has(native) ? 'bigint' : native === 'uuid' ? 'uuid' : 'text'
+    case 'String':
+      return 'text'
+    case 'Int':
+      return 'int'
+    case 'BigInt':
+      return INTEGER_TYPES.has(native) ? 'bigint' : 'numeric'
+    case 'Decimal':
+      return 'numeric'
+    case 'Float':
+      return 'float8'
+    case 'Boolean':
+      return 'bool'
+    case 'DateTime':
+      return 'timestamptz'
+    case 'LocalDateTime':
+      return 'timestamp'
+    case 'Date':
+      return 'date'
+    case 'UUID':
+      return 'uuid'
+    case 'JSON':
+      return native === 'json' ? 'json' : 'jsonb'
+  }
+}
+
+const INTEGER_TYPES: ReadonlySet<string> = new Set(['bigint', 'integer', 'smallint'])
+
+/** The form of a type where no column decides it: constants and masks. */
+export function plainForm(type: ValueType): Form {
+  return formOf(type, type.kind === 'builtin' && type.name === 'BigInt' ? 'bigint' : 'text')
+}
+
+export function constantValue(field: ValueField, value: string | number | boolean | null): Expression {
+  const form = plainForm(field.type)
+  const base = { form, array: field.list, type: field.type, stored: null }
+  if (value === null)
+    return { ...base, nullable: true, sql: parameter({ kind: 'constant', value: [] }, { kind: 'null' }, field.list ? `${SQL_TYPES[form]}[]` : SQL_TYPES[form]) }
+  return { ...base, nullable: false, sql: parameter({ kind: 'constant', value }, encodingOf(form, field.type), SQL_TYPES[form]) }
+}
+
+export const SQL_TYPES: Readonly<Record<Form, SqlType>> = {
+  text: 'text',
+  int: 'integer',
+  bigint: 'bigint',
+  numeric: 'numeric',
+  float8: 'double precision',
+  bool: 'boolean',
+  timestamptz: 'timestamptz',
+  timestamp: 'timestamp',
+  date: 'date',
+  uuid: 'uuid',
+  json: 'json',
+  jsonb: 'jsonb',
+}
+
+/** How a value of the contract is sent to be compared with an expression of this form. */
+export function encodingOf(form: Form, type: ValueType): Encoding {
+  const isId = type.kind === 'builtin' && type.name === 'ID'
+  switch (form) {
+    case 'text':
+      return { kind: 'text' }
+    case 'int':
+      return { kind: 'int' }
+    case 'bigint':
+      return { kind: isId ? 'bigintId' : 'bigint' }
+    case 'numeric':
+      return { kind: 'decimal' }
+    case 'float8':
+      return { kind: 'float' }
+    case 'bool':
+      return { kind: 'boolean' }
+    case 'timestamptz':
+      return { kind: 'timestamptz' }
+    case 'timestamp':
+      return { kind: 'localTime' }
+    case 'date':
+      return { kind: 'date' }
+    case 'uuid':
+      return { kind: isId ? 'uuidId' : 'uuid' }
+    case 'json':
+    case 'jsonb':
+      return { kind: 'json' }
+  }
+}
+
+/** A masked value. The raw value stays in the store: masks run in the statement. */
+export function masked(raw: Expression, mask: Mask, field: ValueField): Expression {
+  const text = sql`(${raw.sql})::text`
+  const revealed = (value: Fragment, reveal: boolean): Fragment => (reveal && raw.nullable ? sql`(CASE WHEN ${raw.sql} IS NOT NULL THEN ${value} END)` : value)
+  const base = { array: false, type: field.type, stored: null, nullable: raw.nullable }
+  switch (mask.kind) {
+    case 'null':
+      return constantValue(field, null)
+    case 'constant':
+      return constantValue(field, mask.value)
+    case 'redact': {
+      const keep = parameter({ kind: 'constant', value: mask.keepLast }, { kind: 'int' }, 'integer')
+      const redacted = sql`(CASE WHEN char_length(${text}) > ${keep} THEN '***' || right(${text}, ${keep}) ELSE '***' END)`
+      return {
+        ...base,
+        form: 'text',
+        nullable: raw.nullable && mask.revealNulls,
+        sql: revealed(mask.keepLast === 0 ? sql`'***'::text` : redacted, mask.revealNulls),
+      }
+    }
+    case 'pseudonym': {
+      const grantee = parameter({ kind: 'constant', value: mask.grantee }, { kind: 'text' }, 'text')
+      const domain = parameter({ kind: 'constant', value: mask.domain }, { kind: 'text' }, 'text')
+      const pseudonym = sql`concordat.pseudonym(${grantee}, ${domain}, ${text})`
+      return { ...base, form: 'text', nullable: raw.nullable && mask.revealNulls, sql: revealed(pseudonym, mask.revealNulls) }
+    }
+    case 'generalize':
+      return generalizedNumber(raw, mask, base, revealed)
+    case 'generalizeTime': {
+      const unit = constant(mask.unit.toLowerCase())
+      const truncated =
+        raw.form === 'timestamptz'
+          ? sql`date_trunc(${unit}, coalesce(${raw.sql}, '1970-01-01Z'::timestamptz), 'UTC')`
+          : raw.form === 'date'
+            ? sql`date_trunc(${unit}, coalesce(${raw.sql}, '1970-01-01'::date)::timestamp)::date`
+            : sql`date_trunc(${unit}, coalesce(${raw.sql}, '1970-01-01'::timestamp))`
+      return { ...base, form: raw.form, nullable: raw.nullable && mask.revealNulls, sql: revealed(truncated, mask.revealNulls) }
+    }
+  }
+}
+
+function generalizedNumber(
+  raw: Expression,
+  mask: Extract<Mask, { kind: 'generalize' }>,
+  base: Omit<Expression, 'sql' | 'form'>,
+  revealed: (value: Fragment, reveal: boolean) => Fragment,
+): Expression {
+  const step = parameter({ kind: 'constant', value: mask.step }, { kind: 'decimal' }, 'numeric')
+  const exact = raw.form === 'float8' ? sql`(coalesce(${raw.sql}, 0))::text::numeric` : sql`coalesce(${raw.sql}, 0)::numeric`
+  const grid = sql`(floor(${exact} / ${step}) * ${step})`
+  const nullable = raw.nullable && mask.revealNulls
+  if (raw.form === 'int') {
+    // The grid below the least int has no int: clamped, so that the cast cannot fail.
+    return { ...base, nullable, form: 'int', sql: revealed(sql`greatest(${grid}, -2147483648)::integer`, mask.revealNulls) }
+  }
+  if (raw.form === 'float8') return { ...base, nullable, form: 'float8', sql: revealed(sql`${grid}::double precision`, mask.revealNulls) }
+  return { ...base, nullable, form: 'numeric', sql: revealed(grid, mask.revealNulls) }
+}
+
+// --- printing --------------------------------------------------------------------------------------------------------------------------------------------------
+
+/** The JSON text of a value; never NULL: a null value is the text `null`. */
+export function jsonText(value: Expression): Fragment {
+  if (value.array)
+    return sql`coalesce(CASE WHEN array_position(${value.sql}, NULL) IS NULL AND coalesce(array_ndims(${value.sql}), 1) = 1 THEN to_json(${exactElements(value)})::text END, 'null')`
+  const text = scalarJson(value)
+  return text.total || !value.nullable ? text.sql : sql`coalesce(${text.sql}, 'null')`
+}
+
+/** Lists of exact numbers travel as lists of strings. */
+function exactElements(value: Expression): Fragment {
+  const isText = value.type.kind === 'enum' || ['ID', 'String', 'UUID', 'BigInt', 'Decimal'].includes(value.type.name)
+  return isText && value.form !== 'text' ? sql`${value.sql}::text[]` : value.sql
+}
+
+/** `total`: gives the text `null` for NULL by itself. */
+function scalarJson(value: Expression): { readonly sql: Fragment; readonly total: boolean } {
+  const { form } = value
+  const isId = value.type.kind === 'builtin' && value.type.name === 'ID'
+  switch (form) {
+    case 'text':
+      return { sql: sql`to_json(${value.sql})::text`, total: false }
+    case 'int':
+      return { sql: sql`(${value.sql})::text`, total: false }
+    case 'bigint':
+    case 'uuid':
+      invariant(isId || value.type.kind === 'builtin', 'a number or a uuid')
+      return { sql: sql`'"' || (${value.sql})::text || '"'`, total: false }
+    case 'numeric':
+      return { sql: sql`coalesce('"' || nullif(nullif(nullif((${value.sql})::text, 'NaN'), 'Infinity'), '-Infinity') || '"', 'null')`, total: true }
+    case 'float8':
+      return { sql: sql`(CASE WHEN ${value.sql} - ${value.sql} = 0 THEN (${value.sql})::double precision::text ELSE 'null' END)`, total: true }
+    case 'bool':
+      return { sql: sql`(${value.sql})::text`, total: false }
+    case 'timestamptz':
+      return {
+        sql: sql`(CASE WHEN ${value.sql} >= '0001-01-01Z'::timestamptz AND ${value.sql} < '10000-01-01Z'::timestamptz THEN rtrim(to_json(${value.sql} AT TIME ZONE 'UTC')::text, '"') || 'Z"' ELSE 'null' END)`,
+        total: true,
+      }
+    case 'timestamp':
+      return {
+        sql: sql`(CASE WHEN ${value.sql} >= '0001-01-01'::timestamp AND ${value.sql} < '10000-01-01'::timestamp THEN to_json(${value.sql})::text ELSE 'null' END)`,
+        total: true,
+      }
+    case 'date':
+      return {
+        sql: sql`(CASE WHEN ${value.sql} >= '0001-01-01'::date AND ${value.sql} < '10000-01-01'::date THEN to_json(${value.sql})::text ELSE 'null' END)`,
+        total: true,
+      }
+    case 'json':
+    case 'jsonb':
+      return { sql: sql`(${value.sql})::text`, total: false }
+  }
+}
+
+/** The value as the text that merges and cursors use; NULL for null. PostgreSQL reads it back as the same value. */
+export function sortText(value: Expression): Fragment {
+  switch (value.form) {
+    case 'text':
+      return value.sql
+    case 'timestamptz':
+      return sql`to_json(${value.sql} AT TIME ZONE 'UTC') #>> '{}'`
+    case 'timestamp':
+    case 'date':
+      return sql`to_json(${value.sql}) #>> '{}'`
+    case 'float8':
+      return sql`(${value.sql})::double precision::text`
+    case 'int':
+    case 'bigint':
+    case 'numeric':
+    case 'bool':
+    case 'uuid':
+    case 'json':
+    case 'jsonb':
+      return sql`(${value.sql})::text`
+  }
+}
+
+/** The value as it is ordered: text by code point. */
+export function ordered(value: Expression): Fragment {
+  return value.form === 'text' ? sql`${value.sql} COLLATE "C"` : value.sql
+}
+
+/** A sort text as a parameter, back in the type of the expression. */
+export function sortParameter(value: Expression, operand: Parameters<typeof parameter>[0]): Fragment {
+  if (value.form === 'timestamptz') return sql`(${parameter(operand, { kind: 'text' }, 'timestamp')} AT TIME ZONE 'UTC')`
+  return parameter(operand, { kind: 'text' }, SQL_TYPES[value.form])
+}

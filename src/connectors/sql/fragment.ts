@@ -1,0 +1,117 @@
+/**
+ * SQL as a tree of text that stands in our source, quoted names, and parameters. No value and no name becomes text any other way: a template's holes take
+ * fragments only.
+ */
+import type { Operand } from '../../query/predicate.js'
+
+/** How the value of a parameter becomes the text that PostgreSQL reads; see `parameter.ts`. */
+export type Encoding =
+  | { readonly kind: 'text' | 'int' | 'bigint' | 'decimal' | 'float' | 'boolean' | 'uuid' | 'timestamptz' | 'localTime' | 'date' | 'json' }
+  /** `<= value + by` or `>= value + by` over integers, clamped to the type's range. */
+  | { readonly kind: 'atMost' | 'atLeast'; readonly by: 0 | 1 | -1 }
+  /** ID text over an integer column: only its canonical digits, else null. */
+  | { readonly kind: 'bigintId' | 'uuidId' }
+  /** Contract enum name → stored values, as a list (several stored values may have one name). */
+  | { readonly kind: 'stored'; readonly values: ReadonlyMap<string, readonly string[]> }
+  /** A list of the inner encoding, as an array literal; elements that cannot be are NULL. */
+  | { readonly kind: 'list'; readonly element: Encoding }
+  /** The n-th key value of global ids of this type and owner, as a list. */
+  | { readonly kind: 'globalId'; readonly type: string; readonly organization: string; readonly part: number; readonly element: Encoding }
+  /** A LIKE pattern that finds the text at the start, or anywhere. */
+  | { readonly kind: 'prefixPattern' | 'substringPattern' }
+  /** The text after every text with this prefix in code point order; null where there is none. */
+  | { readonly kind: 'prefixEnd' }
+  | { readonly kind: 'limit'; readonly plus: number }
+  /** A float as a decimal, for sums of floats. */
+  | { readonly kind: 'floatDecimal' }
+  /** SQL NULL, whatever the operand. */
+  | { readonly kind: 'null' }
+
+export interface Parameter {
+  readonly operand: Operand
+  readonly encoding: Encoding
+  /** SQL type that the place is cast to; one place has one type. */
+  readonly cast: string
+}
+
+type Part =
+  | { readonly kind: 'text'; readonly text: string }
+  | { readonly kind: 'name'; readonly path: readonly string[] }
+  | { readonly kind: 'parameter'; readonly parameter: Parameter }
+
+export interface Fragment {
+  readonly parts: readonly Part[]
+}
+
+/** SQL text with fragments in its holes. */
+export function sql(strings: TemplateStringsArray, ...holes: readonly Fragment[]): Fragment {
+  const parts: Part[] = []
+  strings.forEach((text, index) => {
+    if (text !== '') parts.push({ kind: 'text', text })
+    const hole = holes[index]
+    if (hole) parts.push(...hole.parts)
+  })
+  return { parts }
+}
+
+export const EMPTY: Fragment = { parts: [] }
+
+/** A quoted name; dots between its steps. */
+export function name(...path: readonly string[]): Fragment {
+  return { parts: [{ kind: 'name', path }] }
+}
+
+/** A place for a value, cast to the SQL type. */
+export function parameter(operand: Operand, encoding: Encoding, cast: SqlType | `${SqlType}[]`): Fragment {
+  return { parts: [{ kind: 'parameter', parameter: { operand, encoding, cast } }] }
+}
+
+export type SqlType =
+  'text' | 'integer' | 'bigint' | 'numeric' | 'double precision' | 'boolean' | 'timestamptz' | 'timestamp' | 'date' | 'uuid' | 'json' | 'jsonb'
+
+/** A string constant of the plan (response keys, type names, format strings): quoted, never of a request. */
+export function constant(text: string): Fragment {
+  const quoted = text.replaceAll("'", "''")
+  return { parts: [{ kind: 'text', text: quoted.includes('\\') ? ` E'${quoted.replaceAll('\\', '\\\\')}'` : `'${quoted}'` }] }
+}
+
+export function join(fragments: readonly Fragment[], separator: string): Fragment {
+  return { parts: fragments.flatMap((fragment, index) => (index === 0 ? fragment.parts : [{ kind: 'text' as const, text: separator }, ...fragment.parts])) }
+}
+
+export interface SqlText {
+  readonly text: string
+  readonly parameters: readonly Parameter[]
+}
+
+/** Text with `$n` for parameters; equal parameters share a place. */
+export function render(fragment: Fragment): SqlText {
+  const places = new Map<string, number>()
+  const parameters: Parameter[] = []
+  let text = ''
+  for (const part of fragment.parts) {
+    if (part.kind === 'text') text += part.text
+    else if (part.kind === 'name') text += part.path.map(quoteName).join('.')
+    else {
+      const key = parameterKey(part.parameter)
+      let place = places.get(key)
+      if (place === undefined) {
+        parameters.push(part.parameter)
+        place = parameters.length
+        places.set(key, place)
+      }
+      text += `$${place}::${part.parameter.cast}`
+    }
+  }
+  return { text, parameters }
+}
+
+/** The one way in which a name gets into SQL. A name with U+0000 cannot exist in PostgreSQL. */
+export function quoteName(step: string): string {
+  if (step === '' || step.includes('\0')) throw new Error('invariant: not a name')
+  return `"${step.replaceAll('"', '""')}"`
+}
+
+function parameterKey(value: Parameter): string {
+  return JSON.stringify(value, (_key, inner: unknown) => (inner instanceof Map ? [...inner] : inner))
+}

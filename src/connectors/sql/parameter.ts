@@ -1,0 +1,139 @@
+/** The text of a parameter's value. Total: what a column's type cannot hold becomes null, which fits nothing, or is clamped where an order is asked. */
+import { parseGlobalId } from '../../query/global-id.js'
+import type { Operand, Scalar } from '../../query/predicate.js'
+import type { Values } from '../connector.js'
+import type { Encoding, Parameter } from './fragment.js'
+
+export function encodeParameters(parameters: readonly Parameter[], values: Values): (string | null)[] {
+  return parameters.map((parameter) => encode(valueOf(parameter.operand, values), parameter.encoding))
+}
+
+/** The value of an operand; null where a slot has none or a claim is missing. */
+export function valueOf(operand: Operand, values: Values): Scalar | readonly Scalar[] | null {
+  switch (operand.kind) {
+    case 'constant':
+      return operand.value
+    case 'slot':
+      return values.slots[operand.index] ?? null
+    case 'claim': {
+      const claim = values.claims.get(operand.name) ?? null
+      return Array.isArray(claim) && claim.length === 0 ? null : claim // an empty list never widens access, so `notIn` of it grants nothing
+    }
+  }
+}
+
+function encode(value: Scalar | readonly Scalar[] | null, encoding: Encoding): string | null {
+  if (value === null || encoding.kind === 'null') return null
+  if (encoding.kind === 'list') return arrayLiteral([value].flat() as Scalar[], encoding.element)
+  if (encoding.kind === 'globalId') return globalIdParts([value].flat() as Scalar[], encoding)
+  if (encoding.kind === 'stored') return storedList([value].flat() as Scalar[], encoding.values)
+  return typeof value === 'object' ? null : encodeScalar(value, encoding) // a list where a scalar is needed fits nothing
+}
+
+function encodeScalar(value: Scalar, encoding: Encoding): string | null {
+  const text = String(value)
+  switch (encoding.kind) {
+    case 'text':
+      return typeof value === 'string' && !text.includes('\0') ? text : null
+    case 'prefixPattern':
+      return text.includes('\0') ? null : `${escapePattern(text)}%`
+    case 'substringPattern':
+      return text.includes('\0') ? null : `%${escapePattern(text)}%`
+    case 'prefixEnd':
+      return prefixEnd(text)
+    case 'int':
+      return /^-?\d{1,10}$/.test(text) && Number(text) >= -2147483648 && Number(text) <= 2147483647 ? text : null
+    case 'bigint':
+      return inBigint(text) ? text : null
+    case 'atMost':
+    case 'atLeast':
+      return clamped(text, encoding.kind, encoding.by)
+    case 'bigintId':
+      return typeof value === 'string' && /^(0|-?[1-9]\d*)$/.test(text) && inBigint(text) ? text : null
+    case 'uuid':
+      return UUID.test(text) ? text : null
+    case 'uuidId':
+      return UUID.test(text) ? text : null
+    case 'decimal':
+      return /^-?\d{1,1000}(\.\d{1,1000})?$/.test(text) ? text : null
+    case 'float':
+      return typeof value === 'number' && Number.isFinite(value) ? floatText(value) : null
+    case 'floatDecimal':
+      return typeof value === 'number' && Number.isFinite(value) ? String(value) : null
+    case 'boolean':
+      return typeof value === 'boolean' ? text : null
+    case 'timestamptz':
+    case 'localTime':
+    case 'date':
+      return typeof value === 'string' ? text : null
+    case 'json':
+      return typeof value === 'string' ? text : null
+    case 'limit':
+      return String(Number(value) + encoding.plus)
+    case 'list':
+    case 'globalId':
+    case 'stored':
+    case 'null':
+      return null // handled above: these take lists
+  }
+}
+
+const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
+const BIGINT_MIN = -(2n ** 63n)
+const BIGINT_MAX = 2n ** 63n - 1n
+
+function inBigint(text: string): boolean {
+  if (!/^-?\d{1,19}$/.test(text)) return false
+  const value = BigInt(text)
+  return value >= BIGINT_MIN && value <= BIGINT_MAX
+}
+
+function clamped(text: string, side: 'atMost' | 'atLeast', by: bigint | number): string | null {
+  if (!/^-?\d{1,1000}$/.test(text)) return null
+  const value = BigInt(text) + BigInt(by)
+  if (side === 'atMost') return value < BIGINT_MIN ? null : String(value > BIGINT_MAX ? BIGINT_MAX : value)
+  return value > BIGINT_MAX ? null : String(value < BIGINT_MIN ? BIGINT_MIN : value)
+}
+
+/** -0 keeps its sign; JavaScript's shortest text is read by PostgreSQL as the same float8. */
+function floatText(value: number): string {
+  return Object.is(value, -0) ? '-0' : String(value)
+}
+
+function escapePattern(text: string): string {
+  return text.replace(/[\\%_]/g, (character) => `\\${character}`)
+}
+
+/** The least text above all with this prefix, in code point order; null for an empty prefix or one of U+10FFFF only: then nothing bounds it from above. */
+export function prefixEnd(prefix: string): string | null {
+  if (prefix.includes('\0')) return null
+  const points = [...prefix]
+  while (points.length > 0) {
+    const last = points.pop()?.codePointAt(0) ?? 0
+    if (last < 0x10ffff) return points.join('') + String.fromCodePoint(last === 0xd7ff ? 0xe000 : last + 1)
+  }
+  return null
+}
+
+function storedList(names: readonly Scalar[], values: ReadonlyMap<string, readonly string[]>): string {
+  return literalOf(names.flatMap((given): readonly (string | null)[] => (typeof given === 'string' ? (values.get(given) ?? [null]) : [null])))
+}
+
+function globalIdParts(ids: readonly Scalar[], encoding: Extract<Encoding, { kind: 'globalId' }>): string {
+  const parts = ids.flatMap((id) => {
+    const parsed = parseGlobalId(String(id))
+    const part = parsed?.type === encoding.type && parsed.organization === encoding.organization ? parsed.key[encoding.part] : undefined
+    return [part === undefined ? null : encodeScalar(part, encoding.element)]
+  })
+  return literalOf(parts) // nulls stay, so that the parts of a composite key keep their places
+}
+
+/** What the element type cannot hold stays as NULL: it equals nothing, and a policy's `notIn` becomes unknown rather than true. */
+function arrayLiteral(values: readonly Scalar[], element: Encoding): string {
+  return literalOf(values.map((value) => encodeScalar(value, element)))
+}
+
+/** PostgreSQL's array text: every element quoted. */
+export function literalOf(elements: readonly (string | null)[]): string {
+  return `{${elements.map((element) => (element === null ? 'NULL' : `"${element.replace(/["\\]/g, (character) => `\\${character}`)}"`)).join(',')}}`
+}

@@ -1,0 +1,63 @@
+/** From an authorized plan to one SQL statement, whatever its depth. Pure. */
+import type { AuthorizedPlan, ListPlan } from '../../query/plan.js'
+import { aggregateQuery } from './aggregate.js'
+import type { Compilation } from './condition.js'
+import { compilation, fromTable, openView } from './condition.js'
+import { sortText } from './expression.js'
+import type { Fragment, Parameter } from './fragment.js'
+import { join, name, render, sql } from './fragment.js'
+import type { ViewScope } from './row.js'
+import { pageOf, rowJson, sortTerms } from './row.js'
+
+/** A statement ready for its values. Columns: `total` and a mark that a row is there (where `hasTotal`), texts, keys. */
+export interface SqlStatement {
+  readonly kind: 'statement'
+  readonly text: string
+  readonly parameters: readonly Parameter[]
+  /** How many columns are row texts. */
+  readonly texts: number
+  readonly hasTotal: boolean
+}
+
+/** The view is an empty table: nothing to ask, and the answer is known. */
+export interface EmptyAnswer {
+  readonly kind: 'empty'
+  readonly hasTotal: boolean
+  /** An aggregate without groups has its one group over no rows as well: the parts of its measures. */
+  readonly group: readonly (string | null)[] | null
+}
+
+export function compileStatement(plan: AuthorizedPlan): SqlStatement | EmptyAnswer {
+  const compiled = compilation(plan)
+  if (plan.plan.kind === 'aggregate') {
+    const { aggregate } = plan.plan
+    const scope = openView(aggregate.type, compiled)
+    if (!scope) {
+      const parts = aggregate.measures.flatMap(({ fn }): (string | null)[] => (fn === 'countDistinct' ? ['0'] : fn === 'avg' ? [null, '0'] : [null]))
+      return { kind: 'empty', hasTotal: false, group: aggregate.groupBy.length === 0 ? ['0', ...parts] : null }
+    }
+    return { kind: 'statement', ...render(aggregateQuery(aggregate, scope, compiled)), texts: 0, hasTotal: false }
+  }
+  const { list } = plan.plan
+  const hasTotal = list.fields.some((field) => field.kind === 'totalCount')
+  const scope = openView(list.type, compiled)
+  if (!scope) return { kind: 'empty', hasTotal, group: null }
+  return listStatement(list, scope, hasTotal, compiled)
+}
+
+function listStatement(list: ListPlan, scope: ViewScope, hasTotal: boolean, compiled: Compilation): SqlStatement {
+  const rows = list.fields.flatMap((field) => {
+    if (field.kind === 'nodes') return [field.row]
+    return field.kind === 'edges' ? field.fields.flatMap((edge) => (edge.kind === 'node' ? [edge.row] : [])) : []
+  })
+  const texts = rows.map((row) => rowJson(row, scope, compiled))
+  const terms = sortTerms(list, scope, compiled)
+  const keys = [...terms.order, ...terms.key].map((term) => sortText(term.value))
+  const { tail, filter } = pageOf(list, scope, [], 1, compiled)
+  if (!hasTotal) return { kind: 'statement', ...render(sql`SELECT ${join([...texts, ...keys], ', ')}${tail}`), texts: texts.length, hasTotal }
+  const columns = [...texts, ...keys].map((column, index): Fragment => sql`${column} AS ${name(`c${index}`)}`)
+  const count = sql`SELECT count(*) AS total FROM ${fromTable(scope)} WHERE ${filter}`
+  // One row is there even where the page is empty: it carries the count.
+  const page = sql`SELECT w.total::text, p.* FROM (${count}) AS w LEFT JOIN (SELECT '1' AS present, ${join(columns, ', ')}${tail}) AS p ON TRUE`
+  return { kind: 'statement', ...render(page), texts: texts.length, hasTotal }
+}
