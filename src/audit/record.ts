@@ -80,7 +80,7 @@ export interface Disclosure {
     /** Outermost first. */
     readonly actors: readonly Actor[]
     /** The token's `jti`; only a keyed digest is kept. */
-    readonly tokenId?: string
+    readonly tokenId?: string | null
   }
   readonly purpose: string | null
   readonly operationName: string | null
@@ -222,9 +222,19 @@ export function entriesOf(disclosure: Disclosure, parts: { readonly tokenKey: Ui
  * @throws Error when a number in it is not finite.
  */
 export function seal(entry: Entry, salt: Uint8Array): SealedEntry {
-  const text = canonicalJson(entry)
-  invariant(text !== undefined, 'an entry has a canonical form')
+  const text = canonical(entry)
   return { entry, text, leafHash: leafHash(Buffer.from(text)), salt }
+}
+
+/**
+ * Canonical JSON (RFC 8785).
+ *
+ * @throws Error when a number in it is not finite.
+ */
+export function canonical(value: object): string {
+  const text = canonicalJson(value)
+  invariant(text !== undefined, 'an object has a canonical form')
+  return text
 }
 
 /** Running SHA-256 over the texts of one owner's rows, in answer order, framed as JSON text sequences (RFC 7464: RS, text, LF), so that no two lists look alike. */
@@ -282,7 +292,7 @@ function requestEntry(
       issuer: principal.issuer,
       roles: principal.roles,
       actors: principal.actors.map(({ issuer, subject }) => ({ issuer, subject })),
-      token: principal.tokenId === undefined ? null : tokenDigest({ key: parts.tokenKey, ledger: principal.organization, tokenId: principal.tokenId }),
+      token: tokenDigest({ key: parts.tokenKey, ledger: principal.organization, tokenId: principal.tokenId ?? null }),
     },
     purpose: disclosure.purpose,
     operation: disclosure.operationName,
@@ -364,7 +374,8 @@ function contributionHash(contribution: OwnerDisclosure['contribution']): Buffer
 }
 
 /** Equal for one token within one ledger, and unlinkable between ledgers. */
-function tokenDigest(of: { readonly key: Uint8Array; readonly ledger: string; readonly tokenId: string }): Digest {
+function tokenDigest(of: { readonly key: Uint8Array; readonly ledger: string; readonly tokenId: string | null }): Digest | null {
+  if (of.tokenId === null) return null
   const key = createHmac('sha256', of.key).update(`token\0${of.ledger}`).digest()
   return createHmac('sha256', key).update(of.tokenId).digest('base64')
 }
