@@ -1,2 +1,4 @@
 #!/usr/bin/env node
-import '../dist/cli/concordat.js'
+// Libraries check more, and answer several times slower, unless they are told before they load that this is no development of theirs.
+process.env.NODE_ENV ??= 'production'
+await import('../dist/cli/concordat.js')
