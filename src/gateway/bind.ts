@@ -49,7 +49,12 @@ export type BoundRoot =
   | (RootBase & { readonly kind: 'connection'; readonly list: ListPlan; readonly organizations: Operand | null })
   | (RootBase & { readonly kind: 'lookup'; readonly list: ListPlan; readonly organization: Operand })
   /** `node` and `nodes`: one list for each type that an id names. */
-  | (RootBase & { readonly kind: 'nodes'; readonly single: boolean; readonly ids: Operand; readonly lists: ReadonlyMap<string, ListPlan> })
+  | (RootBase & {
+      readonly kind: 'nodes'
+      readonly single: boolean
+      readonly ids: Operand
+      readonly lists: ReadonlyMap<string, { readonly list: ListPlan; readonly uses: readonly FieldUse[] }>
+    })
   | (RootBase & { readonly kind: 'aggregate'; readonly aggregate: AggregatePlan; readonly organizations: Operand | null })
   | (RootBase & {
       readonly kind: 'organizations'
@@ -226,14 +231,15 @@ function bindNodes(
   const ids = [input.current].flat() as Scalar[]
   const limit = context.limits.rows
   if (ids.length > limit) throw refuse('BAD_USER_INPUT', `more than ${limit} ids`, input.place, `${base.responseKey}.ids`)
-  const lists = new Map<string, ListPlan>()
+  const lists = new Map<string, { list: ListPlan; uses: readonly FieldUse[] }>()
   const costs: CostNode[] = []
   for (const typeName of new Set(ids.map((id) => parseGlobalId(String(id))?.type))) {
     const entity = typeName === undefined ? undefined : context.catalog.entities.get(typeName)
     if (!entity) continue
+    context.uses = []
     const { list, cost } = rowsByKey(entity, { kind: 'idIn', operand: input.operand }, nodes, base.responseKey, context)
     for (const field of entity.key) context.uses.push({ type: entity.name, field, how: 'equal', place: base.place })
-    lists.set(entity.name, { ...list, limit: { kind: 'constant', value: Math.max(1, limit) } })
+    lists.set(entity.name, { list: { ...list, limit: { kind: 'constant', value: Math.max(1, limit) } }, uses: context.uses })
     costs.push({ ...cost, rows: { kind: 'constant', value: ids.length } })
   }
   return { root: { ...base, kind: 'nodes', single: kind === 'node', ids: input.operand, lists }, costs }

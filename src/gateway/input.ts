@@ -56,6 +56,7 @@ export function inputOf(node: ValueNode | undefined, type: GraphQLInputType, con
   }
   invariant(isScalarType(type) || isEnumType(type), 'leaf type')
   const value = type.parseLiteral(node, context.variables) as Scalar
+  checkText(value)
   return { kind: 'leaf', operand: { kind: 'constant', value }, current: value, place }
 }
 

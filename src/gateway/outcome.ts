@@ -1,0 +1,33 @@
+/** What became of a request, before it is recorded and sent. */
+import type { OwnerDisclosure } from '../audit/record.js'
+import type { Code } from '../errors.js'
+
+/** One entry of `errors` in the answer. */
+export interface AnswerError {
+  readonly message: string
+  readonly code: string
+  readonly organization?: string
+  readonly path?: readonly (string | number)[]
+  readonly locations?: readonly { readonly line: number; readonly column: number }[]
+  readonly argument?: string
+}
+
+/** Everything here follows from plan, policy and health, never from rows. Lists are ordered by organization, type and field. */
+export interface Sovereignty {
+  readonly served: readonly Readonly<Record<string, unknown>>[]
+  readonly leftOut: readonly { readonly organization: string; readonly code: Code }[]
+  readonly failed: readonly { readonly organization: string; readonly code: Code }[]
+  readonly masked: readonly Readonly<Record<string, unknown>>[]
+  readonly withheld: readonly Readonly<Record<string, unknown>>[]
+}
+
+export const NOTHING_SERVED: Sovereignty = { served: [], leftOut: [], failed: [], masked: [], withheld: [] }
+
+export interface EngineOutcome {
+  /** JSON text of `data`, or null where the whole operation failed. */
+  readonly data: string | null
+  readonly errors: readonly AnswerError[]
+  readonly sovereignty: Sovereignty
+  readonly owners: readonly OwnerDisclosure[]
+  readonly cost: number
+}

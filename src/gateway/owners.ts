@@ -1,0 +1,76 @@
+/** Which owners a root field goes to, and what the caller is told where one is named that may not be asked. */
+import { type Code, GatewayError } from '../errors.js'
+import type { OrganizationBinding } from '../query/binding.js'
+import type { Catalog } from '../query/catalog.js'
+import { compareText } from '../query/order.js'
+import type { Authority, OwnerGrant } from '../policy/authority.js'
+import { authorize, type Disclosure } from '../policy/authorize.js'
+import type { FieldUse } from './bind.js'
+
+export interface ChosenOwner {
+  readonly organization: string
+  readonly grant: OwnerGrant
+  /** Null while its stores cannot be reached and have never been described. */
+  readonly binding: OrganizationBinding | null
+  readonly disclosures: readonly Disclosure[]
+  readonly uses: readonly FieldUse[]
+}
+
+export interface OwnerChoice {
+  /** In code point order. */
+  readonly chosen: readonly ChosenOwner[]
+  readonly leftOut: readonly { readonly organization: string; readonly code: Code }[]
+}
+
+export interface ChoiceContext {
+  readonly authority: Authority
+  readonly home: string
+  readonly catalog: Catalog
+  readonly bindings: ReadonlyMap<string, OrganizationBinding>
+  readonly onForbidden: 'REFUSE' | 'EXCLUDE'
+}
+
+/**
+ * @param named organizations that the operation names; null is everyone permitted, an empty list nobody.
+ * @throws GatewayError NO_AGREEMENT, FORBIDDEN, PURPOSE_REQUIRED, FIELD_NOT_USABLE
+ */
+export function chooseOwners(type: string, uses: readonly FieldUse[], named: readonly string[] | null, context: ChoiceContext): OwnerChoice {
+  const { authority } = context
+  const grants = [...authority.owners.values()].filter((grant) => grant.types.has(type))
+  const leftOut: { organization: string; code: Code }[] = []
+  if (named !== null) {
+    for (const organization of new Set(named)) {
+      if (!grants.some((grant) => grant.organization === organization)) throw refusalOf(organization, context)
+    }
+  } else if (grants.length === 0) throw refusalOf(context.home, context)
+  const chosen: ChosenOwner[] = []
+  for (const grant of grants) {
+    const { organization } = grant
+    if (named !== null && !named.includes(organization)) continue
+    const binding = context.bindings.get(organization) ?? null
+    const decision = authorize(uses, grant, binding ?? unboundOf(organization, context.catalog), context.catalog)
+    if (binding && decision.refused) {
+      if (context.onForbidden === 'REFUSE') {
+        const { place } = decision.refused
+        throw new GatewayError('FIELD_NOT_USABLE', `\`${decision.refused.type}.${decision.refused.field}\` cannot be used here`, {
+          organization,
+          ...(place ? { locations: [place] } : {}),
+        })
+      }
+      leftOut.push({ organization, code: 'FIELD_NOT_USABLE' })
+    } else chosen.push({ organization, grant, binding, disclosures: decision.disclosures, uses })
+  }
+  chosen.sort((a, b) => compareText(a.organization, b.organization))
+  return { chosen, leftOut }
+}
+
+/** An unknown organization and one without an agreement give the same answer. */
+export function refusalOf(organization: string, context: Pick<ChoiceContext, 'authority' | 'home'>): GatewayError {
+  const code = context.authority.refusals.get(organization) ?? (organization === context.home ? 'FORBIDDEN' : 'NO_AGREEMENT')
+  return new GatewayError(code, 'an organization that may not be queried', code === 'NO_AGREEMENT' ? {} : { organization })
+}
+
+/** Stands in for stores that were never reached: nothing is bound, and nothing is asked. */
+function unboundOf(organization: string, catalog: Catalog): OrganizationBinding {
+  return { organization, types: new Map([...catalog.entities.keys()].map((type) => [type, { kind: 'none', type }])) }
+}
