@@ -298,7 +298,7 @@ function schemaValidators(): Readonly<Record<'roles' | 'agreement', ValidateFunc
 function schemaValidator(name: string): ValidateFunction {
   const schema: unknown = JSON.parse(readFileSync(new URL(`../../schema/json/${name}`, import.meta.url), 'utf8'))
   if (typeof schema !== 'object' || schema === null) throw new Error(`invariant: ${basename(name)} is a schema`)
-  return new Ajv2020({ allErrors: true, strict: true, allowUnionTypes: true }).compile(schema)
+  return new Ajv2020({ allErrors: true, strict: true, strictRequired: false, allowUnionTypes: true }).compile(schema)
 }
 
 /** What the JSON Schema of such a file says against the content. */
