@@ -151,10 +151,10 @@ function refusal(error: GatewayError, request: GatewayRequest): Attempt {
 /** What is not ours leaves as INTERNAL, with a request id and nothing else; the log has the rest. */
 function coded(error: unknown, request: GatewayRequest, parts: AnswerParts): GatewayError {
   if (error instanceof GatewayError) {
-    if (error.cause !== undefined || CODES[error.code].blame !== 'caller') parts.observe({ kind: 'request.failed', requestId: request.id, code: error.code, error })
+    if (error.cause !== undefined || CODES[error.code].blame !== 'caller') parts.observe({ kind: 'failed', requestId: request.id, cause: error })
     return error
   }
-  parts.observe({ kind: 'request.failed', requestId: request.id, code: 'INTERNAL', error })
+  parts.observe({ kind: 'failed', requestId: request.id, cause: error })
   return new GatewayError('INTERNAL', 'an unexpected failure', { cause: error })
 }
 
