@@ -4,7 +4,7 @@
  * A perfect subtree is named by its level (0 is a leaf) and its index at that level: it covers the leaves from `index * 2^level` on, `2^level` of them. Once all
  * its leaves are there it never changes, so it is what storage keeps; every proof and root is folded from perfect subtrees. Sizes and indices are safe integers.
  */
-import { createHash } from 'node:crypto'
+import { sha256 } from './digest.js'
 
 /** Bytes of one hash. */
 export const HASH_BYTES = 32
@@ -22,11 +22,14 @@ export interface LeafRange {
 }
 
 /** Root of a tree without leaves: the hash of the empty string. */
-export const EMPTY_ROOT: Buffer = createHash('sha256').digest()
+export const EMPTY_ROOT: Buffer = sha256(Buffer.alloc(0))
 
 /** SHA-256 over 0x00 || leaf. */
 export function leafHash(leaf: Uint8Array): Buffer {
-  return createHash('sha256').update(LEAF_PREFIX).update(leaf).digest()
+  const bytes = Buffer.allocUnsafe(1 + leaf.length)
+  bytes[0] = 0
+  bytes.set(leaf, 1)
+  return sha256(bytes)
 }
 
 /**
@@ -35,11 +38,13 @@ export function leafHash(leaf: Uint8Array): Buffer {
  * INVARIANT: `left` and `right` are 32 bytes.
  */
 export function nodeHash(left: Uint8Array, right: Uint8Array): Buffer {
-  return createHash('sha256').update(NODE_PREFIX).update(left).update(right).digest()
+  NODE.set(left, 1)
+  NODE.set(right, 1 + HASH_BYTES)
+  return sha256(NODE)
 }
 
-const LEAF_PREFIX = Buffer.from([0])
-const NODE_PREFIX = Buffer.from([1])
+/** Filled anew for each hash; nothing waits between filling and hashing. */
+const NODE = Buffer.alloc(1 + 2 * HASH_BYTES, 1)
 
 /**
  * The right edge of a growing tree: the roots of its largest perfect subtrees, left to right, at most one a level. All that appending and the root need.

@@ -5,9 +5,10 @@
  * secret. Where it must pin text that it may not show, it holds an HMAC-SHA256 with a random salt of its own, and the salt is kept beside the entry, not in it:
  * who has text and salt can check the digest, who has the digest alone cannot guess the text.
  */
-import { createHash, createHmac } from 'node:crypto'
+import { createHash } from 'node:crypto'
 import canonicalize from 'canonicalize'
 import { invariant, type Code } from '../errors.js'
+import { hmacSha256, sha256 } from './digest.js'
 import { leafHash } from './merkle.js'
 import { uuidV7, type Random } from './uuid.js'
 
@@ -197,11 +198,11 @@ export interface SealedEntry {
 /**
  * One entry for each ledger concerned: the principal's with all sections, and each other owner's with its own.
  *
- * @param parts `tokenKey`: the gateway's secret for token ids; each ledger gets another key derived from it.
+ * @param parts `tokenKey`: the gateway's secret for token ids, at most 64 bytes; each ledger gets another key derived from it.
  */
 export function entriesOf(disclosure: Disclosure, parts: { readonly tokenKey: Uint8Array; readonly random: Random }): Map<string, SealedEntry> {
   const home = disclosure.principal.organization
-  const owners = disclosure.owners.map((owner) => ({ ...owner, contributionHash: contributionHash(owner.contribution) }))
+  const owners = disclosure.owners.map((owner): HashedOwner => ({ owner, contribution: contributionHash(owner.contribution) }))
   const entries = new Map<string, SealedEntry>()
   const requestIds = new Map<string, string>()
   for (const [organization, sections] of byOrganization(owners)) {
@@ -262,11 +263,14 @@ export type Pinned = 'document' | 'variables' | 'predicate' | 'contribution'
 
 /** HMAC-SHA256 under the entry's salt over the word, a zero byte and the SHA-256 of the text. With the salt anybody can recompute it. */
 export function saltedDigest(of: { readonly salt: Uint8Array; readonly pinned: Pinned; readonly sha256: Uint8Array }): Digest {
-  return createHmac('sha256', of.salt).update(`${of.pinned}\0`).update(of.sha256).digest('base64')
+  return hmacSha256(of.salt, PINNED[of.pinned], of.sha256).toString('base64')
 }
 
-export function sha256(text: string): Buffer {
-  return createHash('sha256').update(text).digest()
+const PINNED: Readonly<Record<Pinned, Buffer>> = {
+  document: Buffer.from('document\0'),
+  variables: Buffer.from('variables\0'),
+  predicate: Buffer.from('predicate\0'),
+  contribution: Buffer.from('contribution\0'),
 }
 
 function requestEntry(
@@ -282,7 +286,9 @@ function requestEntry(
   const { principal } = disclosure
   const { salt } = parts
   return {
-    ...headOf(disclosure, parts.random),
+    v: 1,
+    id: uuidV7(disclosure.time, parts.random),
+    time: new Date(disclosure.time).toISOString(),
     kind: 'request',
     ledger: principal.organization,
     requestId: disclosure.requestId,
@@ -302,10 +308,10 @@ function requestEntry(
     outcome: disclosure.outcome,
     code: disclosure.code,
     durationMs: disclosure.durationMs,
-    sections: parts.owners.map((owner) => ({
-      organization: owner.organization,
-      requestId: parts.requestIds.get(owner.organization) ?? null,
-      ...sectionOf(owner, { salt, whole: disclosure.outcome }),
+    sections: parts.owners.map((hashed) => ({
+      organization: hashed.owner.organization,
+      requestId: parts.requestIds.get(hashed.owner.organization) ?? null,
+      ...sectionOf(hashed, { salt, whole: disclosure.outcome }),
     })),
   }
 }
@@ -321,28 +327,26 @@ function disclosureEntry(
   },
 ): DisclosureEntry {
   return {
-    ...headOf(disclosure, parts.random),
+    v: 1,
+    id: uuidV7(disclosure.time, parts.random),
+    time: new Date(disclosure.time).toISOString(),
     kind: 'disclosure',
     ledger: parts.organization,
     requestId: parts.requestId,
     principal: { subject: disclosure.principal.subject, organization: disclosure.principal.organization },
     purpose: disclosure.purpose,
-    sections: parts.sections.map((owner) => sectionOf(owner, { salt: parts.salt, whole: disclosure.outcome })),
+    sections: parts.sections.map((hashed) => sectionOf(hashed, { salt: parts.salt, whole: disclosure.outcome })),
   }
 }
 
-function headOf(disclosure: Disclosure, random: Random): { readonly v: 1; readonly id: string; readonly time: string } {
-  return { v: 1, id: uuidV7(disclosure.time, random), time: new Date(disclosure.time).toISOString() }
-}
-
-function sectionOf(owner: HashedOwner, { salt, whole }: { readonly salt: Uint8Array; readonly whole: Outcome }): Section {
+function sectionOf({ owner, contribution }: HashedOwner, { salt, whole }: { readonly salt: Uint8Array; readonly whole: Outcome }): Section {
   return {
     source: sourceOf(owner.source),
     types: owner.types.map(({ type, fields, decisions, masks }) => ({ type, fields: [...fields].sort(), decisions: decisions ?? {}, masks: masks ?? {} })),
     stores: owner.stores,
     jurisdictions: { stored: owner.jurisdictions.stored, gateway: owner.jurisdictions.gateway, grantee: owner.jurisdictions.grantee },
     rows: owner.rows,
-    contribution: owner.contributionHash === null ? null : saltedDigest({ salt, pinned: 'contribution', sha256: owner.contributionHash }),
+    contribution: contribution === null ? null : saltedDigest({ salt, pinned: 'contribution', sha256: contribution }),
     predicate: owner.predicateText === undefined ? null : saltedDigest({ salt, pinned: 'predicate', sha256: sha256(owner.predicateText) }),
     cost: owner.cost ?? null,
     // `partial` says that another owner is missing, so an owner that answered reads `answered`.
@@ -363,7 +367,10 @@ function sourceOf(source: Source): Source {
 }
 
 /** The rows are hashed once for all entries of a request; each entry's salt comes after that. */
-type HashedOwner = OwnerDisclosure & { readonly contributionHash: Buffer | null }
+interface HashedOwner {
+  readonly owner: OwnerDisclosure
+  readonly contribution: Buffer | null
+}
 
 function contributionHash(contribution: OwnerDisclosure['contribution']): Buffer | null {
   if (contribution === null) return null
@@ -376,16 +383,15 @@ function contributionHash(contribution: OwnerDisclosure['contribution']): Buffer
 /** Equal for one token within one ledger, and unlinkable between ledgers. */
 function tokenDigest(of: { readonly key: Uint8Array; readonly ledger: string; readonly tokenId: string | null }): Digest | null {
   if (of.tokenId === null) return null
-  const key = createHmac('sha256', of.key).update(`token\0${of.ledger}`).digest()
-  return createHmac('sha256', key).update(of.tokenId).digest('base64')
+  return hmacSha256(hmacSha256(of.key, Buffer.from(`token\0${of.ledger}`)), sha256(of.tokenId)).toString('base64')
 }
 
 function byOrganization(owners: readonly HashedOwner[]): Map<string, HashedOwner[]> {
   const groups = new Map<string, HashedOwner[]>()
-  for (const owner of owners) {
-    const group = groups.get(owner.organization)
-    if (group === undefined) groups.set(owner.organization, [owner])
-    else group.push(owner)
+  for (const hashed of owners) {
+    const group = groups.get(hashed.owner.organization)
+    if (group === undefined) groups.set(hashed.owner.organization, [hashed])
+    else group.push(hashed)
   }
   return groups
 }

@@ -1,7 +1,22 @@
 /** UUIDs of version 7 (RFC 9562, section 5.7): 48 bits of milliseconds, then 74 bits that this file draws at random. */
+import { randomFillSync } from 'node:crypto'
 
-/** Fills with bytes nobody can guess; `crypto.randomBytes` in production, a fixed sequence in tests. */
+/** Gives bytes that nobody can guess and nobody else gets; `pooledRandom()` in production, a fixed sequence in tests. */
 export type Random = (bytes: number) => Uint8Array
+
+/** Bytes of the operating system's randomness, fetched in larger portions. None is given out twice. */
+export function pooledRandom(): Random {
+  let pool = Buffer.alloc(0)
+  return (bytes) => {
+    // A new pool each time: what was given out is kept by those who got it.
+    if (pool.length < bytes) pool = randomFillSync(Buffer.allocUnsafeSlow(Math.max(POOL_BYTES, bytes)))
+    const taken = pool.subarray(0, bytes)
+    pool = pool.subarray(bytes)
+    return taken
+  }
+}
+
+const POOL_BYTES = 4096
 
 /**
  * A UUIDv7 whose 74 free bits are all random. Two of one millisecond have no order, so they tell nothing about how many were made between them: what a ledger
@@ -10,7 +25,11 @@ export type Random = (bytes: number) => Uint8Array
  * @param timeMs milliseconds since the Unix epoch.
  */
 export function uuidV7(timeMs: number, random: Random): string {
-  return format(timeMs, tailOf(random))
+  const tail = random(TAIL_BYTES)
+  const bytes = Buffer.allocUnsafe(16)
+  bytes.writeUIntBE(Math.trunc(timeMs), 0, 6)
+  bytes.set(tail, 6)
+  return format(bytes)
 }
 
 /**
@@ -18,39 +37,45 @@ export function uuidV7(timeMs: number, random: Random): string {
  * random step). For the request ids of one process.
  */
 export function uuidSource(parts: { readonly now: () => number; readonly random: Random }): () => string {
+  const bytes = Buffer.alloc(16)
   let lastMs = 0
-  let tail = 0n
+  // The free bits as two numbers: the upper 26, spread over the version's and the variant's bytes, and the lower 48.
+  let upper = 0
+  let lower = 0
+  const begin = (timeMs: number): void => {
+    lastMs = timeMs
+    const random = Buffer.from(parts.random(TAIL_BYTES))
+    upper = random.readUInt32BE(0) % UPPER_END
+    lower = random.readUIntBE(4, 6)
+  }
   return () => {
-    const nowMs = parts.now()
-    if (nowMs > lastMs) {
-      lastMs = nowMs
-      tail = tailOf(parts.random)
-    } else {
-      tail += stepOf(parts.random)
-      if (tail >= TAIL_END) {
-        // The millisecond is used up: borrow the next one.
-        lastMs += 1
-        tail = tailOf(parts.random)
+    const nowMs = Math.trunc(parts.now())
+    if (nowMs > lastMs) begin(nowMs)
+    else {
+      lower += Buffer.from(parts.random(5)).readUIntBE(0, 5) + 1
+      if (lower >= LOWER_END) {
+        lower -= LOWER_END
+        upper += 1
       }
+      // The millisecond is used up: borrow the next one.
+      if (upper >= UPPER_END) begin(lastMs + 1)
     }
-    return format(lastMs, tail)
+    bytes.writeUIntBE(lastMs, 0, 6)
+    bytes.writeUInt16BE(upper >>> 14, 6)
+    bytes.writeUInt16BE(upper & 0x3fff, 8)
+    bytes.writeUIntBE(lower, 10, 6)
+    return format(bytes)
   }
 }
 
-const TAIL_END = 1n << 74n
+const TAIL_BYTES = 10
+const UPPER_END = 2 ** 26
+const LOWER_END = 2 ** 48
 
-function tailOf(random: Random): bigint {
-  return BigInt(`0x${Buffer.from(random(10)).toString('hex')}`) & (TAIL_END - 1n)
-}
-
-/** From 1 to 2^40. */
-function stepOf(random: Random): bigint {
-  return BigInt(`0x${Buffer.from(random(5)).toString('hex')}`) + 1n
-}
-
-function format(timeMs: number, tail: bigint): string {
-  const time = Math.trunc(timeMs).toString(16).padStart(12, '0')
-  const high = (0x7000n | (tail >> 62n)).toString(16)
-  const low = ((1n << 63n) | (tail & ((1n << 62n) - 1n))).toString(16)
-  return `${time.slice(0, 8)}-${time.slice(8)}-${high}-${low.slice(0, 4)}-${low.slice(4)}`
+/** Sets version and variant, and writes the text. */
+function format(bytes: Buffer): string {
+  bytes[6] = 0x70 | ((bytes[6] ?? 0) & 0x0f)
+  bytes[8] = 0x80 | ((bytes[8] ?? 0) & 0x3f)
+  const hex = bytes.toString('hex')
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`
 }

@@ -2,7 +2,8 @@ import { createHash, createHmac, randomBytes } from 'node:crypto'
 import { describe, expect, it } from '@jest/globals'
 import fc from 'fast-check'
 import { leafHash } from '../../src/audit/merkle.js'
-import { Contribution, entriesOf, saltedDigest, seal, sha256, type Disclosure, type OwnerDisclosure, type SealedEntry } from '../../src/audit/record.js'
+import { hmacSha256, sha256 } from '../../src/audit/digest.js'
+import { Contribution, entriesOf, saltedDigest, seal, type Disclosure, type OwnerDisclosure, type SealedEntry } from '../../src/audit/record.js'
 
 const parts = { tokenKey: Buffer.alloc(32, 7), random: randomBytes }
 
@@ -156,8 +157,8 @@ describe('a leaf', () => {
     const fixed = { tokenKey: Buffer.alloc(32, 7), random: (bytes: number) => Buffer.alloc(bytes, 1) }
     const sealed = entriesOf(disclosure(), fixed)
     expect(sealed.get('borealis')?.text).toBe(
-      '{"id":"019cad8f-ac7b-7404-8101-010101010101","kind":"disclosure","ledger":"borealis","principal":{"organization":"aurora","subject":"ana"},"' +
-        'purpose":"operations","requestId":"019cad8f-ac7b-7404-8101-010101010101","sections":[{"code":null,"contribution":"4TLwz+8gjxpR+MCwn/vDkohqNm' +
+      '{"id":"019cad8f-ac7b-7101-8101-010101010101","kind":"disclosure","ledger":"borealis","principal":{"organization":"aurora","subject":"ana"},"' +
+        'purpose":"operations","requestId":"019cad8f-ac7b-7101-8101-010101010101","sections":[{"code":null,"contribution":"4TLwz+8gjxpR+MCwn/vDkohqNm' +
         'XXyo3YnEbdcGvn3PI=","cost":null,"durationMs":null,"jurisdictions":{"gateway":"DE","grantee":"DE","stored":["CA"]},"outcome":"answered","pred' +
         'icate":"hpgLoUCTt7wm/X3rwf7VzSQmvwjUv0mWlZbz+pmh4iQ=","rows":2,"source":{"agreement":"borealis-aurora-operations","digest":"sha256:agreement' +
         '","kind":"agreement","version":3},"stores":["main"],"types":[{"decisions":{"monthlyBudget":"mask"},"fields":["key","monthlyBudget","name"],"' +
@@ -206,3 +207,14 @@ function disclosure(): Disclosure {
 function parsed(entries: ReadonlyMap<string, SealedEntry>, organization: string) {
   return JSON.parse(entries.get(organization)?.text ?? 'null')
 }
+
+describe('the HMAC', () => {
+  it('is that of the platform, for every key of up to a block', () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 64 }), fc.uint8Array({ maxLength: 300 }), (key, message) => {
+        expect(hmacSha256(key, message)).toEqual(createHmac('sha256', key).update(message).digest())
+      }),
+    )
+    expect(() => hmacSha256(Buffer.alloc(65), Buffer.alloc(0))).toThrow(RangeError)
+  })
+})
