@@ -30,8 +30,8 @@ export interface AnswerParts {
 
 /** What principals may see, under the policies in force. */
 export interface Authorities {
-  /** @throws GatewayError FORBIDDEN, PURPOSE_REQUIRED, POLICY_STALE */
-  of(principal: Principal, purposeHeader: string | null): Authority
+  /** @throws GatewayError FORBIDDEN, PURPOSE_REQUIRED, AUDIT_UNAVAILABLE */
+  of(principal: Principal, purposeHeader: string | null): Promise<Authority>
   /** The ledger has seen newer policies: reads them. @throws GatewayError POLICY_STALE where the files here are not those. */
   renew(): Promise<void>
 }
@@ -105,7 +105,7 @@ async function recorded(request: GatewayRequest, principal: Principal, parts: An
 async function attempted(request: GatewayRequest, principal: Principal, parts: AnswerParts): Promise<Attempt> {
   let known: Pick<Attempt, 'operationName' | 'purpose' | 'epoch'> = { operationName: null, purpose: request.purpose, epoch: null }
   try {
-    const authority = parts.authorities.of(principal, request.purpose)
+    const authority = await parts.authorities.of(principal, request.purpose)
     known = { operationName: request.operationName, purpose: authority.purpose, epoch: authority.epoch }
     if (request.document === null) throw new GatewayError('BAD_REQUEST', 'no `query`')
     const { method, document, operationName, accept, variables, signal } = request

@@ -227,7 +227,7 @@ export class Engine {
     const { organization, binding, grant } = owner
     const starts = startsFor(organization, positions)
     const values: Values = { slots: [...run.slots, ...positions.values], claims: run.principal.claims }
-    if (!binding) return { root, plan, owner, native: null, connector: null, values }
+    if (!binding?.types.has(typeOf(plan))) return { root, plan, owner, native: null, connector: null, values } // never described, or not bound as the contract needs
     const connector = this.connectorOf(typeOf(plan), organization, binding)
     const shape = [...starts].map(([path, start]) => `${path}:${start.side}:${start.nulls.map(Number).join('')}`).join(',')
     const native = this.derived(run.operation, `c|${run.shape}|${key}|${organization}|${run.authority.shape}|${shape}`, () => {

@@ -1,0 +1,23 @@
+import type { Principal } from '../policy/principal.js'
+import type { Seats } from './answer.js'
+
+/** Requests under way, counted by principal; one that holds `max` of them gets no more. */
+export function seatsFor(max: number): Seats {
+  const taken = new Map<string, number>()
+  return {
+    take(principal: Principal) {
+      const key = JSON.stringify([principal.issuer, principal.subject])
+      const count = taken.get(key) ?? 0
+      if (count >= max) return null
+      taken.set(key, count + 1)
+      let isLeft = false
+      return () => {
+        if (isLeft) return
+        isLeft = true
+        const left = (taken.get(key) ?? 1) - 1
+        if (left === 0) taken.delete(key)
+        else taken.set(key, left)
+      }
+    },
+  }
+}
