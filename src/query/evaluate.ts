@@ -133,8 +133,13 @@ function comparison(term: Comparison, row: FieldRow, operand: Scalar | readonly 
     case 'contains':
       return value.includes(text)
     case 'jsonContains':
-      return jsonContains(parseJson(value), parseJson(text))
+      return isBeyondJsonb(value) ? null : jsonContains(parseJson(value), parseJson(text))
   }
+}
+
+/** A `json` column can hold what `jsonb` refuses: escapes of U+0000 and of lone surrogates, and numbers of too many digits. Such a text fits nothing. */
+function isBeyondJsonb(text: string): boolean {
+  return /\\u0000|\\ud[89ab]..(?!\\ud[c-f])|(?<!\\ud[89ab]..)\\ud[c-f]|e[+-]?\d{4}|\d{1000}/i.test(text)
 }
 
 function compared(field: ValueField, op: CompareOp, [value, operand]: readonly [FieldValue, string | null]): Truth {

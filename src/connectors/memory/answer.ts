@@ -31,13 +31,15 @@ export function answer(reading: Reading): Chunk {
   return plan.kind === 'list' ? rootList(reading, plan.list) : { rows: rootGroups(reading, plan.aggregate), totalCount: null }
 }
 
+/** One row more than the page, which tells that there are more; a list that goes backward is read from its end. */
 function rootList(reading: Reading, list: ListPlan): Chunk {
-  const page = pageOf(reading, list, reading.viewRows(list.type))
+  const page = pageOf(reading, list, reading.viewRows(list.type), 1)
   const selections = list.fields.flatMap((field): RowSelection[] => {
     if (field.kind === 'nodes') return [field.row]
     return field.kind === 'edges' ? field.fields.flatMap((edge) => (edge.kind === 'node' ? [edge.row] : [])) : []
   })
-  const rows = page.rows.map((row): Row => ({ texts: selections.map((selection) => rowJson(reading, selection, row)), keys: cursorTexts(list, row) }))
+  const read = list.backward ? [...page.rows].reverse() : page.rows
+  const rows = read.map((row): Row => ({ texts: selections.map((selection) => rowJson(reading, selection, row)), keys: cursorTexts(list, row) }))
   return { rows, totalCount: list.fields.some(({ kind }) => kind === 'totalCount') ? page.totalCount : null }
 }
 
@@ -51,12 +53,13 @@ interface Page {
   readonly isCut: boolean
 }
 
-function pageOf(reading: Reading, list: ListPlan, candidates: readonly ViewRow[]): Page {
+/** `plus` rows more than the limit. */
+function pageOf(reading: Reading, list: ListPlan, candidates: readonly ViewRow[], plus: number): Page {
   const compare = rowComparator(reading, list)
   const fitting = candidates.filter((row) => fits(list.where, row, reading.values)).sort(compare)
   const start = reading.plan.starts.get(list.path)
   const left = start ? fitting.filter((row) => isBeyond(reading, list, start, row)) : fitting
-  const limit = limitOf(reading, list.limit)
+  const limit = limitOf(reading, list.limit) + plus
   const rows = list.backward ? left.slice(Math.max(0, left.length - limit)) : left.slice(0, limit)
   return { rows, totalCount: fitting.length, isCut: left.length > rows.length }
 }
@@ -111,7 +114,7 @@ function compareKeys(like: ViewRow, a: readonly string[], b: readonly string[]):
 
 const INTEGERS: ReadonlySet<string> = new Set(['smallint', 'integer', 'bigint', 'numeric'])
 
-/** Whether a row comes after the cursor, or before it in a list that goes backward; see `PageStart`. */
+/** Whether a row comes after the cursor in the direction of reading; see `PageStart`. */
 function isBeyond(reading: Reading, list: ListPlan, start: PageStart, row: ViewRow): boolean {
   const text = (operand: Operand | undefined): string => {
     const value = operand ? operandValue(operand, reading.values) : null
@@ -122,7 +125,8 @@ function isBeyond(reading: Reading, list: ListPlan, start: PageStart, row: ViewR
   const direction = list.backward ? -1 : 1
   const bySort = sortComparator(reading, list)(sortTexts(list, row), values) * direction
   if (bySort !== 0) return bySort > 0
-  if (start.side !== 'same') return start.side === (list.backward ? 'before' : 'after')
+  // `after` is meant in the direction of reading as well.
+  if (start.side !== 'same') return start.side === 'after'
   return compareKeys(row, row.keyTexts(), start.key.map(text)) * direction > 0
 }
 
@@ -158,7 +162,7 @@ function rowFieldJson(reading: Reading, type: string, field: RowField, row: View
     }
     case 'list':
       // A list that may not be seen is null, never empty.
-      return row.shows(field.field) ? connectionJson(reading, field.list, pageOf(reading, field.list, row.related(field.field))) : 'null'
+      return row.shows(field.field) ? connectionJson(reading, field.list, pageOf(reading, field.list, row.related(field.field), 0)) : 'null'
     case 'aggregate': {
       if (!row.shows(field.field)) return 'null'
       const { aggregate } = field
@@ -186,7 +190,7 @@ function connectionFieldJson(reading: Reading, list: ListPlan, page: Page, field
     case 'edges':
       return `[${page.rows.map((row) => objectJson(field.fields, (edge) => edgeFieldJson(reading, list, row, edge))).join(',')}]`
     case 'pageInfo':
-      return objectJson(field.fields, (info) => pageInfoFieldJson(list, page, info))
+      return objectJson(field.fields, (info) => pageInfoFieldJson(list, page, reading.plan.starts.has(list.path), info))
   }
 }
 
@@ -201,15 +205,15 @@ function edgeFieldJson(reading: Reading, list: ListPlan, row: ViewRow, field: Ed
   }
 }
 
-function pageInfoFieldJson(list: ListPlan, page: Page, { kind }: PageInfoField): string {
+function pageInfoFieldJson(list: ListPlan, page: Page, isContinued: boolean, { kind }: PageInfoField): string {
   const [first, last] = [page.rows[0], page.rows.at(-1)]
   switch (kind) {
     case 'typename':
       return jsonString('PageInfo')
     case 'hasNextPage':
-      return String(list.backward ? list.cursor !== null : page.isCut)
+      return String(list.backward ? isContinued : page.isCut)
     case 'hasPreviousPage':
-      return String(list.backward ? page.isCut : list.cursor !== null)
+      return String(list.backward ? page.isCut : isContinued)
     case 'startCursor':
       return first ? rawCursor(list, first) : 'null'
     case 'endCursor':
@@ -228,9 +232,14 @@ function objectJson<Selected extends { readonly responseKey: string }>(fields: r
 
 // --- groups ----------------------------------------------------------------------------------------------------------------------------------------------------
 
-/** Groups in no order, with neither `having` nor limit: those act on the groups of all owners. */
 function rootGroups(reading: Reading, aggregate: AggregatePlan): Row[] {
-  return groupsOf(reading, aggregate, reading.viewRows(aggregate.type)).map((group) => ({ texts: [], keys: groupTexts(aggregate, group) }))
+  return released(reading, aggregate, reading.viewRows(aggregate.type)).map((group) => ({ texts: [], keys: groupTexts(aggregate, group) }))
+}
+
+/** The owner's own groups; where owners are combined, the plan that each of them gets has neither `having` nor a limit. */
+function released(reading: Reading, aggregate: AggregatePlan, candidates: readonly ViewRow[]): Group[] {
+  const groups = groupsOf(reading, aggregate, candidates)
+  return releasedGroups(aggregate, reading.entity(aggregate.type), groups, (operand) => operandValue(operand, reading.values))
 }
 
 function groupsOf(reading: Reading, aggregate: AggregatePlan, candidates: readonly ViewRow[]): Group[] {

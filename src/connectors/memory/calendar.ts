@@ -11,9 +11,8 @@ interface Wall {
   readonly rest: string
 }
 
-/** `date_trunc` of a time, or of a date (which has no `T`), without regard to zones. Infinities stay. */
+/** `date_trunc` of a time, or of a date (which has no `T`), without regard to zones. */
 export function startOfUnit(sortKey: string, unit: TimeUnit): string {
-  if (sortKey.endsWith('infinity')) return sortKey
   const start = printWall(startOf(parseWall(sortKey), unit))
   return sortKey.includes('T') ? start : start.replace(/T[0-9:]+/, '')
 }

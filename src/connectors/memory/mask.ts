@@ -3,7 +3,8 @@ import { createHmac } from 'node:crypto'
 import { invariant } from '../../errors.js'
 import type { ValueType } from '../../query/catalog.js'
 import { floorToStep, parseDecimal, printDecimal, printFloat } from '../../query/decimal.js'
-import type { Mask } from '../../query/plan.js'
+import { compareSortKeys } from '../../query/order.js'
+import type { Mask, TimeUnit } from '../../query/plan.js'
 import { operandSortKey } from '../../query/value.js'
 import { startOfUnit } from './calendar.js'
 
@@ -25,7 +26,7 @@ export function maskedValue(mask: Mask, type: ValueType, value: string | null, k
     case 'generalize':
       return generalized(type, value ?? '0', mask.step)
     case 'generalizeTime':
-      return startOfUnit(value ?? (isDate(type) ? '1970-01-01' : '1970-01-01T00:00:00'), mask.unit)
+      return generalizedTime(type, value ?? (isDate(type) ? '1970-01-01' : '1970-01-01T00:00:00'), mask.unit)
   }
 }
 
@@ -37,6 +38,17 @@ function generalized(type: ValueType, value: string, step: string): string {
   invariant(type.kind === 'builtin', 'a grid is for numbers')
   if (type.name === 'Float') return printFloat(Number(text))
   return type.name === 'Int' && Number(text) < Number(INT_MIN) ? INT_MIN : text
+}
+
+const LEAST_TIME = '4713-01-01T00:00:00 BC'
+const LAST_DAY = '294276-12-31'
+
+/** Clamped first, so that every unit has a start that PostgreSQL's types can hold; nobody sees those times, but rows are ordered by them. */
+function generalizedTime(type: ValueType, value: string, unit: TimeUnit): string {
+  const least = isDate(type) ? LEAST_TIME.replace('T00:00:00', '') : LEAST_TIME
+  if (compareSortKeys(type, value, least) < 0) return startOfUnit(least, unit)
+  if (isDate(type) && compareSortKeys(type, value, LAST_DAY) > 0) return startOfUnit(LAST_DAY, unit)
+  return value === 'infinity' ? value : startOfUnit(value, unit)
 }
 
 function isDate(type: ValueType): boolean {

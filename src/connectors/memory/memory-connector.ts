@@ -29,7 +29,6 @@ export class MemoryConnector implements Connector<AuthorizedPlan> {
     'nested',
     'aggregate',
     'masks',
-    'cancel',
   ])
   private isClosed = false
 
@@ -43,10 +42,13 @@ export class MemoryConnector implements Connector<AuthorizedPlan> {
     return { native: plan, residual: ALL }
   }
 
-  /** @throws GatewayError SOURCE_UNAVAILABLE once closed, SOURCE_TIMEOUT when the signal or a deadline that has passed says so. */
+  /** @throws GatewayError SOURCE_UNAVAILABLE once closed; for an aborted signal its reason, or SOURCE_TIMEOUT. It answers at once, so that nothing can be cancelled. */
   async execute(statements: readonly Statement<AuthorizedPlan>[], caller: string, options: ExecuteOptions): Promise<readonly Chunk[]> {
     if (this.isClosed) throw new GatewayError('SOURCE_UNAVAILABLE', 'the store is closed')
-    if (options.signal.aborted || options.deadlineMs <= 0) throw new GatewayError('SOURCE_TIMEOUT', 'the request is over', { cause: options.signal.reason })
+    if (options.signal.aborted) {
+      const reason: unknown = options.signal.reason
+      throw reason instanceof GatewayError ? reason : new GatewayError('SOURCE_TIMEOUT', 'the request is over', { cause: reason })
+    }
     return Promise.resolve(
       statements.map(({ native, values }) => {
         invariant(native.caller === caller, 'a plan runs for the caller that it was made for')
