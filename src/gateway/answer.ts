@@ -123,7 +123,8 @@ async function attempted(request: GatewayRequest, principal: Principal, parts: A
       return { ...known, ...NOTHING, status: 200, sovereignty, cost, explanation: JSON.stringify({ statements, cost }) }
     }
     const outcome = await parts.engine.run(engineRequest)
-    if (outcome.data !== null && outcome.data.length > parts.answerBytes) throw new GatewayError('QUERY_TOO_COSTLY', `the answer is larger than ${parts.answerBytes} bytes`)
+    if (outcome.data !== null && outcome.data.length > parts.answerBytes)
+      throw new GatewayError('QUERY_TOO_COSTLY', `the answer is larger than ${parts.answerBytes} bytes`)
     return { ...known, ...NOTHING, ...outcome, status: 200, code: (outcome.errors[0]?.code as Code | undefined) ?? null }
   } catch (error) {
     return { ...refusal(coded(error, request, parts), request), ...known }
@@ -185,4 +186,3 @@ function outcomeOf(attempt: Attempt): Disclosure['outcome'] {
   if (attempt.data === null && attempt.explanation === null) return attempt.code !== null && CODES[attempt.code].blame !== 'caller' ? 'failed' : 'refused'
   return attempt.sovereignty.failed.length > 0 ? 'partial' : 'answered'
 }
-

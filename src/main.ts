@@ -1,0 +1,271 @@
+/** The composition root: the only place that builds pools, connectors, keys, clocks and loggers, and hands them to each other. */
+import { createPrivateKey, hkdfSync, randomUUID } from 'node:crypto'
+import pg from 'pg'
+import { CheckpointKeeper } from './audit/checkpoint-keeper.js'
+import { checkpointSigner, type CheckpointSigner } from './audit/checkpoint.js'
+import { LedgerStore } from './audit/ledger-store.js'
+import { PostgresLedger } from './audit/ledger.js'
+import { migrate, MIGRATIONS } from './audit/migrate.js'
+import { pooledRandom, uuidV7 } from './audit/uuid.js'
+import type { Config, OrganizationConfig, StoreConfig } from './config.js'
+import { resolveBinding } from './connectors/postgres/bind-tables.js'
+import { PostgresConnector } from './connectors/postgres/connector.js'
+import { describeStore, type StoreDescription } from './connectors/postgres/describe.js'
+import { answer, type AnswerParts } from './gateway/answer.js'
+import { apiIndex, apiSchema } from './gateway/api-schema.js'
+import { authenticator } from './gateway/authenticate.js'
+import { PolicyAuthorities } from './gateway/authorities.js'
+import { contractSources, parseContract } from './gateway/contract.js'
+import { cursors } from './gateway/cursor.js'
+import { Engine } from './gateway/engine.js'
+import { loadExplorer } from './gateway/explorer.js'
+import { Operations } from './gateway/operation.js'
+import { openPolicies, printMistake } from './gateway/policies.js'
+import { parseInput } from './gateway/scalars.js'
+import { seatsFor } from './gateway/seats.js'
+import { type DemoPrincipal, startServer } from './gateway/server.js'
+import { OrganizationStores } from './gateway/stores.js'
+import { type Observe, observer } from './observe.js'
+import type { Catalog } from './query/catalog.js'
+
+export interface StartOptions {
+  readonly config: Config
+  /** Principals that the explorer offers; null: this is no demo. */
+  readonly demo: readonly DemoPrincipal[] | null
+  /** Where log lines go; standard output where absent. */
+  readonly writeLog?: (line: string) => void
+}
+
+export interface RunningGateway {
+  /** Without a path. */
+  readonly url: string
+  /** Ends once requests under way have ended, or the time for it is over. A second call ends at once. */
+  stop(): Promise<void>
+}
+
+const LEDGER_LIMITS = { timeoutMs: 5_000, queueMax: 20_000, batchMax: 1_000, refusalsMs: 5_000 } as const
+const LEDGER_CONNECTIONS = 4
+const CHECKPOINT_INTERVAL_MS = 1_000
+const RETRY = { firstMs: 500, longestMs: 15_000 } as const
+const DESCRIBE_TIMEOUT_MS = 10_000
+/** Bound plans and statements kept for one document: a few input shapes of a few kinds of callers. */
+const DERIVED_MAX = 200
+
+/** @throws Error where contract, policies or keys do not load, or the address cannot be listened on; nothing is left running. */
+export async function startGateway(options: StartOptions): Promise<RunningGateway> {
+  const { config } = options
+  const observe = observer({ level: config.gateway.log.level, ...(options.writeLog && { write: options.writeLog }) })
+  const closing: (() => Promise<unknown> | undefined)[] = []
+  const closeAll = async (): Promise<void> => {
+    for (const close of closing.splice(0).reverse()) await close()
+  }
+  try {
+    const catalog = parseContract(await contractSources(config.contract))
+    const policies = await openPolicies({
+      directory: config.policies,
+      words: { catalog, parseScalar: parseInput },
+      organizations: [...config.organizations.values()].map(({ id, verifyKey }) => ({ id, verifyKeyFile: verifyKey })),
+      pollMs: config.gateway.reloadMs,
+      onRefused: (mistakes) => observe({ kind: 'policies-refused', mistakes: mistakes.map(printMistake) }),
+    })
+    closing.push(async () => policies.close())
+    const random = pooledRandom()
+    const database = ledgerDatabase(config, observe)
+    closing.push(() => database.close())
+    const organizations = new Map(
+      [...config.organizations.values()].map((organization) => [organization.id, organizationStores(organization, catalog, config, observe)]),
+    )
+    closing.push(() => Promise.all([...organizations.values()].map((organization) => organization.close())))
+    await Promise.all([database.open(), ...[...organizations.values()].map((organization) => organization.open())])
+    const authorities = new PolicyAuthorities({
+      policies,
+      ledger: database.ledger,
+      context: { catalog, gatewayJurisdiction: config.gateway.jurisdiction, organizations: jurisdictionsOf(config) },
+      now: () => Date.now(),
+      keptMax: config.gateway.cache.principals,
+      onAdopted: (set, epoch) => observe({ kind: 'policies-loaded', epoch: String(epoch), roles: set.roles.size, agreements: set.agreements.length }),
+    })
+    closing.push(async () => authorities.close())
+    const secret = cursorSecret(config, random, observe)
+    const schema = apiSchema(catalog, { introspection: config.gateway.introspection })
+    const { limits, cache } = config.gateway
+    const operations = await Operations.start({ schema, limits, cache, introspection: config.gateway.introspection })
+    closing.push(() => operations.stop())
+    const engine = new Engine({
+      schema,
+      catalog,
+      index: apiIndex(catalog),
+      organizations,
+      cursors: cursors(secret),
+      gatewayJurisdiction: config.gateway.jurisdiction,
+      limits: { ...limits, derived: DERIVED_MAX },
+    })
+    const parts: AnswerParts = {
+      authenticate: authenticator({
+        issuers: [...config.organizations.values()].flatMap(({ id, issuers }) => issuers.map((issuer) => ({ ...issuer, organization: id }))),
+        audience: config.gateway.audience,
+        clockToleranceMs: config.gateway.clockToleranceMs,
+        principalsMax: cache.principals,
+        now: () => Date.now(),
+        onKeysUnavailable: (issuer, reason) => observe({ kind: 'keys-unavailable', issuer, reason }),
+      }),
+      operations,
+      engine,
+      authorities,
+      ledger: database.ledger,
+      seats: seatsFor(limits.concurrentPerPrincipal),
+      entryParts: { tokenKey: new Uint8Array(hkdfSync('sha256', secret, new Uint8Array(0), 'concordat token ids v1', 32)), random },
+      clock: { now: () => Date.now(), monotonic: () => performance.now() },
+      answerBytes: limits.answerBytes,
+      observe,
+    }
+    const server = await startServer({
+      answer: (request) => answer(request, parts),
+      listen: config.gateway.listen,
+      url: config.gateway.url,
+      limits,
+      drainMs: config.gateway.drainMs,
+      ready: () => database.ledger.obstacle() === null,
+      requestId: () => uuidV7(Date.now(), random),
+      observe,
+      explorer: config.gateway.explorer ? await loadExplorer() : null,
+      demo: options.demo,
+    })
+    let stopping: Promise<void> | null = null
+    return {
+      url: server.url,
+      stop: () => {
+        const draining = server.stop() // a second call cuts what is still under way
+        stopping ??= draining.then(closeAll)
+        return stopping
+      },
+    }
+  } catch (error) {
+    await closeAll()
+    throw error
+  }
+}
+
+function jurisdictionsOf(config: Config): readonly { id: string; jurisdiction: string; storeJurisdictions: readonly string[] }[] {
+  return [...config.organizations.values()].map(({ id, jurisdiction, stores }) => ({
+    id,
+    jurisdiction,
+    storeJurisdictions: [...stores.values()].map((store) => store.jurisdiction),
+  }))
+}
+
+/** Cursors hold only as long as their key: one that is made here ends with the process. */
+function cursorSecret(config: Config, random: (bytes: number) => Uint8Array, observe: Observe): Uint8Array {
+  const given = config.gateway.cursorKey
+  if (given) return Buffer.from(given.reveal(), 'base64')
+  observe({ kind: 'cursor-key-made' })
+  return random(32)
+}
+
+// --- the gateway's own database --------------------------------------------------------------------------------------------------------------------------------
+
+interface LedgerDatabase {
+  readonly ledger: PostgresLedger
+  /** Brings the database up to date and checks every tree; what fails is tried again in the background, and nothing is answered until then. */
+  open(): Promise<void>
+  close(): Promise<void>
+}
+
+function ledgerDatabase(config: Config, observe: Observe): LedgerDatabase {
+  const pool = new pg.Pool({ connectionString: config.gateway.database.reveal(), max: LEDGER_CONNECTIONS, connectionTimeoutMillis: LEDGER_LIMITS.timeoutMs })
+  pool.on('error', () => undefined) // an idle connection that is lost is replaced; who uses one sees the failure
+  const store = new LedgerStore(pool, LEDGER_LIMITS.timeoutMs)
+  const process = randomUUID()
+  const ledger = new PostgresLedger({ store, limits: LEDGER_LIMITS, now: () => Date.now(), process })
+  const signers = new Map<string, CheckpointSigner>(
+    [...config.organizations.values()].map(({ id, ledgerKey }) => [id, checkpointSigner(id, createPrivateKey(ledgerKey.reveal()))]),
+  )
+  const keeper = new CheckpointKeeper({
+    store,
+    signers,
+    directory: config.gateway.checkpoints,
+    ledger,
+    process,
+    intervalMs: CHECKPOINT_INTERVAL_MS,
+    report: observe,
+  })
+  let timer: NodeJS.Timeout | null = null
+  let isClosed = false
+  let isOpen = false
+  const open = async (waitMs: number): Promise<void> => {
+    try {
+      const client = await pool.connect()
+      try {
+        await migrate(client, { directory: MIGRATIONS })
+      } finally {
+        client.release()
+      }
+      await keeper.start()
+      isOpen = true
+      observe({ kind: 'database-available' })
+    } catch (cause) {
+      observe({ kind: 'database-unavailable', cause })
+      if (!isClosed) timer = setTimeout(() => void open(Math.min(waitMs * 2, RETRY.longestMs)), waitMs)
+    }
+  }
+  return {
+    ledger,
+    open: () => open(RETRY.firstMs),
+    close: async () => {
+      isClosed = true
+      if (timer) clearTimeout(timer)
+      await ledger.close()
+      if (isOpen) await keeper.stop()
+      await pool.end()
+    },
+  }
+}
+
+// --- the organizations' stores ---------------------------------------------------------------------------------------------------------------------------------
+
+function organizationStores(organization: OrganizationConfig, catalog: Catalog, config: Config, observe: Observe): OrganizationStores<StoreDescription> {
+  const { id, name, jurisdiction } = organization
+  const stores = new Map([...organization.stores].map(([store, each]) => [store, postgresStore(store, each, config)]))
+  return new OrganizationStores({
+    id,
+    name,
+    jurisdiction,
+    stores,
+    retry: RETRY,
+    bind: (descriptions) => {
+      const described = new Map([...organization.stores].map(([store, { schema }]) => [store, { schema, description: descriptions.get(store) ?? null }]))
+      const { binding, findings } = resolveBinding({ catalog, organization: id, configured: organization.bindings, stores: described })
+      for (const finding of findings) {
+        if (finding.severity === 'error')
+          observe({ kind: 'binding-mistake', organization: id, place: finding.place ?? finding.type ?? '', problem: finding.problem })
+      }
+      return binding
+    },
+    onUnavailable: (store, cause) => observe({ kind: 'store-unavailable', organization: id, store, cause }),
+    onAvailable: (store) => observe({ kind: 'store-available', organization: id, store }),
+  })
+}
+
+function postgresStore(
+  store: string,
+  each: StoreConfig,
+  config: Config,
+): { jurisdiction: string; connector: PostgresConnector; describe(): Promise<StoreDescription> } {
+  const connection: pg.ClientConfig = { connectionString: each.url.reveal(), application_name: 'concordat', keepAlive: true }
+  const { max, queue, connectMs, idleMs } = each.pool
+  const pool = new pg.Pool({ ...connection, max, connectionTimeoutMillis: connectMs, idleTimeoutMillis: idleMs })
+  pool.on('error', () => undefined) // an idle connection that is lost is replaced; who uses one sees the failure
+  const connector = new PostgresConnector({ store, pool, connection, waitingMax: queue, preparedMax: config.gateway.cache.statements })
+  return {
+    jurisdiction: each.jurisdiction,
+    connector,
+    describe: async () => {
+      const client = await pool.connect()
+      try {
+        return await describeStore(client, { timeoutMs: DESCRIBE_TIMEOUT_MS })
+      } finally {
+        client.release()
+      }
+    },
+  }
+}
