@@ -1,8 +1,8 @@
-/** What principals may see under the policies in force: the files of this process, as long as they are those that the ledger's epoch stands for. */
+/** What principals may see under the policies in force: kept until policies, purposes or the clock say otherwise. */
 import type { Ledger } from '../audit/ledger.js'
 import { GatewayError } from '../errors.js'
 import type { Authority } from '../policy/authority.js'
-import { authorityOf, type AuthorityContext } from '../policy/authority-of.js'
+import { type AuthorityContext, authorityOf } from '../policy/authority-of.js'
 import type { PolicySet } from '../policy/policy-set.js'
 import type { Principal } from '../policy/principal.js'
 import type { Authorities } from './answer.js'
@@ -12,114 +12,89 @@ export interface AuthoritiesParts {
   readonly policies: Policies
   readonly ledger: Pick<Ledger, 'adoptEpoch' | 'currentEpoch'>
   readonly context: Omit<AuthorityContext, 'nowMs' | 'epoch'>
-  /** Unix milliseconds. */
   readonly now: () => number
-  /** Between two tries to put the policies in force, while the ledger cannot be reached. */
-  readonly retryMs: number
+  /** Authorities that are kept. */
+  readonly keptMax: number
+  /** Called each time a set is in force. */
   readonly onAdopted: (set: PolicySet, epoch: bigint) => void
-  readonly onUnavailable: (cause: unknown) => void
 }
 
-/** Policies and the epoch that they have in the ledger. */
 interface InForce {
   readonly set: PolicySet
   readonly epoch: bigint
-  /** By principal and purpose; what an authority depends on besides them does not change while this is in force. */
-  readonly known: WeakMap<Principal, Map<string | null, Authority>>
 }
 
-export class CurrentAuthorities implements Authorities {
-  #inForce: InForce | null = null
-  #adopting: Promise<void> | null = null
-  #retry: NodeJS.Timeout | null = null
-  #closed = false
-  readonly #unsubscribe: () => void
+/**
+ * A set is in force once the ledger has its epoch: from then on it refuses what other processes authorized before. While that is under way requests wait, so that
+ * nobody is answered under a set that is about to end.
+ */
+export class PolicyAuthorities implements Authorities {
+  private inForce: Promise<InForce>
+  private readonly kept = new Map<string, Authority>()
+  private readonly forget: () => void
 
   constructor(private readonly parts: AuthoritiesParts) {
-    // Until the epoch of the new policies is known, the old ones are no longer answered for.
-    this.#unsubscribe = parts.policies.onChange(() => {
-      this.#inForce = null
-      void this.adopt()
-    })
+    this.inForce = this.adopt(parts.policies.current())
+    this.forget = parts.policies.onChange((set) => this.put(this.adopt(set)))
   }
 
-  /** Whether requests can be authorized now. */
-  get isReady(): boolean {
-    return this.#inForce !== null
-  }
-
-  /** Puts the policies of this process in force, for all processes; tries again until it succeeds. Resolves after the first try. */
-  async adopt(): Promise<void> {
-    while (this.#adopting) await this.#adopting
-    this.#adopting = this.#adopt()
-    try {
-      await this.#adopting
-    } finally {
-      this.#adopting = null
+  async of(principal: Principal, purposeHeader: string | null): Promise<Authority> {
+    const { set, epoch } = await this.current()
+    const now = this.parts.now()
+    const { organization, roles, purposes, actors, proof, issuer } = principal
+    const key = JSON.stringify([set.digest, String(epoch), organization, issuer, roles, purposes, actors, proof, purposeHeader])
+    const known = this.kept.get(key)
+    if (known && known.validUntilMs > now) return known
+    const authority = authorityOf(principal, { purposeHeader }, set, { ...this.parts.context, nowMs: now, epoch })
+    this.kept.delete(key)
+    this.kept.set(key, authority)
+    if (this.kept.size > this.parts.keptMax) {
+      const [oldest] = this.kept.keys()
+      if (oldest !== undefined) this.kept.delete(oldest)
     }
-  }
-
-  of(principal: Principal, purposeHeader: string | null): Authority {
-    const inForce = this.#inForce
-    if (inForce === null) throw new GatewayError('POLICY_STALE', 'the policies of this process are not in force')
-    const nowMs = this.parts.now()
-    const known = inForce.known.get(principal)
-    const kept = known?.get(purposeHeader)
-    if (kept && nowMs < kept.validUntilMs) return kept
-    const authority = authorityOf(principal, { purposeHeader }, inForce.set, { ...this.parts.context, nowMs, epoch: inForce.epoch })
-    if (known) known.set(purposeHeader, authority)
-    else inForce.known.set(principal, new Map([[purposeHeader, authority]]))
     return authority
   }
 
-  /**
-   * The ledger has seen another epoch. Where its policies are those here, or those in the files by now, they go on in that epoch; where they are not, another
-   * process has newer files, and this one waits for them.
-   */
   async renew(): Promise<void> {
+    const reload = await this.parts.policies.reload()
     const { epoch, digest } = await this.parts.ledger.currentEpoch()
-    if (this.parts.policies.current().digest !== digest) await this.parts.policies.reload()
-    const set = this.parts.policies.current()
-    if (set.digest !== digest) {
-      this.#inForce = null
-      this.#again()
-      throw new GatewayError('POLICY_STALE', 'other policies are in force than those of this process')
-    }
-    this.#enter(set, BigInt(epoch))
+    if (reload.kind !== 'loaded' || reload.set.digest !== digest) throw new GatewayError('POLICY_STALE', 'other processes have policies that are not here')
+    this.put(Promise.resolve({ set: reload.set, epoch: BigInt(epoch) }))
+    await this.inForce
+  }
+
+  /** Whether a set is in force, for readiness. */
+  async isReady(): Promise<boolean> {
+    return this.inForce.then(
+      () => true,
+      () => false,
+    )
   }
 
   close(): void {
-    this.#closed = true
-    this.#unsubscribe()
-    if (this.#retry) clearTimeout(this.#retry)
+    this.forget()
   }
 
-  async #adopt(): Promise<void> {
-    const set = this.parts.policies.current()
+  /** A set that could not be put in force is tried again by the next request. */
+  private async current(): Promise<InForce> {
+    const asked = this.inForce
     try {
-      const { epoch } = await this.parts.ledger.adoptEpoch(set.digest)
-      // Policies that were loaded meanwhile are adopted next: their own change has called for it.
-      if (set === this.parts.policies.current()) this.#enter(set, BigInt(epoch))
-    } catch (cause) {
-      this.parts.onUnavailable(cause)
-      this.#later(() => this.adopt())
+      return await asked
+    } catch {
+      if (this.inForce === asked) this.put(this.adopt(this.parts.policies.current()))
+      return this.inForce
     }
   }
 
-  #enter(set: PolicySet, epoch: bigint): void {
-    if (this.#inForce?.set === set && this.#inForce.epoch === epoch) return
-    this.#inForce = { set, epoch, known: new WeakMap() }
-    this.parts.onAdopted(set, epoch)
+  private put(inForce: Promise<InForce>): void {
+    this.inForce = inForce
+    this.kept.clear()
+    inForce.catch(() => undefined) // who asks for it sees the failure
   }
 
-  /** While other policies are in force, it is seen again whether they are those of this process by now. */
-  #again(): void {
-    this.#later(() => this.renew().catch(() => undefined))
-  }
-
-  #later(work: () => Promise<void>): void {
-    if (this.#closed) return
-    if (this.#retry) clearTimeout(this.#retry)
-    this.#retry = setTimeout(() => void work(), this.parts.retryMs).unref()
+  private async adopt(set: PolicySet): Promise<InForce> {
+    const { epoch } = await this.parts.ledger.adoptEpoch(set.digest)
+    this.parts.onAdopted(set, BigInt(epoch))
+    return { set, epoch: BigInt(epoch) }
   }
 }
