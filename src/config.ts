@@ -1,4 +1,5 @@
 /** One frozen Config from a file and the environment. Every limit is named, with its unit; `docs/configuration.md` lists every key. */
+import { createPrivateKey, type JsonWebKey } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import {
@@ -60,6 +61,7 @@ export interface GatewayConfig {
   readonly log: LogConfig
   readonly limits: Limits
   readonly cache: CacheConfig
+  readonly audit: AuditConfig
 }
 
 export interface Listen {
@@ -117,10 +119,27 @@ export interface CacheConfig {
   /** Prepared documents, and the bytes of their text. */
   readonly operations: number
   readonly operationBytes: number
-  /** Compiled statements, for each store. */
+  /** Bound plans and compiled statements, for each document. */
+  readonly plans: number
+  /** Prepared statements, for each connection to a store. */
   readonly statements: number
   /** Verified tokens. */
   readonly principals: number
+}
+
+export interface AuditConfig {
+  /** How long an answer waits for its entries to be durable. */
+  readonly timeoutMs: number
+  /** Answers that wait for their entries, at most. */
+  readonly queue: number
+  /** Entries of one commit, at most. */
+  readonly batch: number
+  /** Between two checkpoints. */
+  readonly checkpointMs: number
+  /** How often the counts of refusals without a principal are written. */
+  readonly refusalsMs: number
+  /** Connections to the gateway's own database. */
+  readonly connections: number
 }
 
 export type Algorithm = 'ES256' | 'EdDSA' | 'RS256' | 'PS256'
@@ -208,7 +227,16 @@ const key32 = secret({
   holds: 'at least 32 bytes in base64url',
   accepts: (value) => /^[A-Za-z0-9_+/-]+={0,2}$/.test(value) && Buffer.from(value, 'base64url').length >= 32,
 })
-const anySecret = secret({ holds: 'a private key (Ed25519, PKCS #8 in PEM, or a JWK)', accepts: (value) => value.trim() !== '' })
+const ledgerKey = secret({ holds: 'a private Ed25519 key (PKCS #8 in PEM, or a JWK)', accepts: isEd25519 })
+
+function isEd25519(value: string): boolean {
+  try {
+    const key = value.trimStart().startsWith('{') ? createPrivateKey({ key: JSON.parse(value) as JsonWebKey, format: 'jwk' }) : createPrivateKey(value)
+    return key.asymmetricKeyType === 'ed25519'
+  } catch {
+    return false
+  }
+}
 
 function isPostgresUrl(value: string): boolean {
   return /^postgres(ql)?:\/\/./.test(value) && URL.canParse(value)
@@ -329,15 +357,49 @@ const CACHE = {
     shown: '8MiB',
     about: 'Bytes of text of the prepared documents that are kept.',
   }),
-  statements: key('statements', count({ unit: 'statements', min: 1, max: 100_000 }), {
-    fallback: 1_000,
-    shown: '1000',
-    about: 'Compiled statements that are kept for each store.',
+  plans: key('plans', count({ unit: 'plans', min: 1, max: 10_000 }), {
+    fallback: 100,
+    shown: '100',
+    about: 'Bound plans and compiled statements that are kept for each document.',
+  }),
+  statements: key('statements', count({ unit: 'statements', min: 1, max: 10_000 }), {
+    fallback: 200,
+    shown: '200',
+    about: 'Prepared statements that each connection to a store keeps.',
   }),
   principals: key('principals', count({ unit: 'tokens', min: 1, max: 1_000_000 }), {
     fallback: 10_000,
     shown: '10000',
     about: 'Verified tokens that are kept, each at most 60 s.',
+  }),
+}
+
+const AUDIT = {
+  timeoutMs: key('timeout', duration({ min: '50ms', max: '1m' }), {
+    fallback: 2_000,
+    shown: '2s',
+    about: 'Time that an answer waits for its entries to be durable; without them it is not sent.',
+  }),
+  queue: key('queue', count({ unit: 'answers', min: 1, max: 1_000_000 }), {
+    fallback: 10_000,
+    shown: '10000',
+    about: 'Answers that may wait for their entries.',
+  }),
+  batch: key('batch', count({ unit: 'entries', min: 1, max: 100_000 }), { fallback: 1_000, shown: '1000', about: 'Entries of one commit.' }),
+  checkpointMs: key('checkpoint', duration({ min: '100ms', max: '1h' }), {
+    fallback: 1_000,
+    shown: '1s',
+    about: 'Time between two signed checkpoints of a ledger.',
+  }),
+  refusalsMs: key('refusals', duration({ min: '1s', max: '1h' }), {
+    fallback: 10_000,
+    shown: '10s',
+    about: 'How often the counts of refusals without a known principal are written.',
+  }),
+  connections: key('connections', count({ unit: 'connections', min: 2, max: 100 }), {
+    fallback: 4,
+    shown: '4',
+    about: "Connections to the gateway's own database.",
   }),
 }
 
@@ -527,7 +589,7 @@ const organization = object<OrganizationSettings>({
     shown: 'none',
     about: 'Public JWK that it signs its agreements with; without it, it grants nothing to others.',
   }),
-  ledgerKey: key('ledgerKey', anySecret, { about: 'Private Ed25519 key that signs the checkpoints of its ledger.' }),
+  ledgerKey: key('ledgerKey', ledgerKey, { about: 'Private Ed25519 key that signs the checkpoints of its ledger.' }),
   stores: key('stores', mapping(store, { names: 'a store', accepts: isId, placeholder: 'STORE', min: 1, max: 50 }), {
     about: 'Its databases. The first is the one meant where a binding names none.',
   }),
@@ -597,6 +659,11 @@ const GATEWAY = object<GatewayConfig>({
     fallback: defaultsOf<CacheConfig>(CACHE),
     shown: 'its defaults',
     about: 'What is kept for the next request, at most.',
+  }),
+  audit: key('audit', object<AuditConfig>(AUDIT), {
+    fallback: defaultsOf<AuditConfig>(AUDIT),
+    shown: 'its defaults',
+    about: 'How entries are written to the ledgers.',
   }),
   limits: key('limits', object<Limits>(LIMITS), {
     fallback: defaultsOf<Limits>(LIMITS),

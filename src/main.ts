@@ -1,8 +1,8 @@
 /** The composition root: the only place that builds pools, connectors, keys, clocks and loggers, and hands them to each other. */
-import { createPrivateKey, hkdfSync, randomUUID } from 'node:crypto'
+import { hkdfSync, randomUUID } from 'node:crypto'
 import pg from 'pg'
 import { CheckpointKeeper } from './audit/checkpoint-keeper.js'
-import { checkpointSigner, type CheckpointSigner } from './audit/checkpoint.js'
+import { checkpointSigner, parseLedgerKey, type CheckpointSigner } from './audit/checkpoint.js'
 import { LedgerStore } from './audit/ledger-store.js'
 import { PostgresLedger } from './audit/ledger.js'
 import { migrate, MIGRATIONS } from './audit/migrate.js'
@@ -43,13 +43,8 @@ export interface RunningGateway {
   stop(): Promise<void>
 }
 
-const LEDGER_LIMITS = { timeoutMs: 5_000, queueMax: 20_000, batchMax: 1_000, refusalsMs: 5_000 } as const
-const LEDGER_CONNECTIONS = 4
-const CHECKPOINT_INTERVAL_MS = 1_000
 const RETRY = { firstMs: 500, longestMs: 15_000 } as const
 const DESCRIBE_TIMEOUT_MS = 10_000
-/** Bound plans and statements kept for one document: a few input shapes of a few kinds of callers. */
-const DERIVED_MAX = 200
 
 /** @throws Error where contract, policies or keys do not load, or the address cannot be listened on; nothing is left running. */
 export async function startGateway(options: StartOptions): Promise<RunningGateway> {
@@ -87,7 +82,7 @@ export async function startGateway(options: StartOptions): Promise<RunningGatewa
     })
     closing.push(async () => authorities.close())
     const secret = cursorSecret(config, random, observe)
-    const schema = apiSchema(catalog, { introspection: config.gateway.introspection })
+    const schema = apiSchema(catalog)
     const { limits, cache } = config.gateway
     const operations = await Operations.start({ schema, limits, cache, introspection: config.gateway.introspection })
     closing.push(() => operations.stop())
@@ -98,7 +93,7 @@ export async function startGateway(options: StartOptions): Promise<RunningGatewa
       organizations,
       cursors: cursors(secret),
       gatewayJurisdiction: config.gateway.jurisdiction,
-      limits: { ...limits, derived: DERIVED_MAX },
+      limits: { ...limits, derived: cache.plans },
     })
     const parts: AnswerParts = {
       authenticate: authenticator({
@@ -172,13 +167,14 @@ interface LedgerDatabase {
 }
 
 function ledgerDatabase(config: Config, observe: Observe): LedgerDatabase {
-  const pool = new pg.Pool({ connectionString: config.gateway.database.reveal(), max: LEDGER_CONNECTIONS, connectionTimeoutMillis: LEDGER_LIMITS.timeoutMs })
+  const { timeoutMs, queue, batch, checkpointMs, refusalsMs, connections } = config.gateway.audit
+  const pool = new pg.Pool({ connectionString: config.gateway.database.reveal(), max: connections, connectionTimeoutMillis: timeoutMs })
   pool.on('error', () => undefined) // an idle connection that is lost is replaced; who uses one sees the failure
-  const store = new LedgerStore(pool, LEDGER_LIMITS.timeoutMs)
+  const store = new LedgerStore(pool, timeoutMs)
   const process = randomUUID()
-  const ledger = new PostgresLedger({ store, limits: LEDGER_LIMITS, now: () => Date.now(), process })
+  const ledger = new PostgresLedger({ store, limits: { timeoutMs, queueMax: queue, batchMax: batch, refusalsMs }, now: () => Date.now(), process })
   const signers = new Map<string, CheckpointSigner>(
-    [...config.organizations.values()].map(({ id, ledgerKey }) => [id, checkpointSigner(id, createPrivateKey(ledgerKey.reveal()))]),
+    [...config.organizations.values()].map(({ id, ledgerKey }) => [id, checkpointSigner(id, parseLedgerKey(ledgerKey.reveal()))]),
   )
   const keeper = new CheckpointKeeper({
     store,
@@ -186,7 +182,7 @@ function ledgerDatabase(config: Config, observe: Observe): LedgerDatabase {
     directory: config.gateway.checkpoints,
     ledger,
     process,
-    intervalMs: CHECKPOINT_INTERVAL_MS,
+    intervalMs: checkpointMs,
     report: observe,
   })
   let timer: NodeJS.Timeout | null = null
@@ -255,7 +251,7 @@ function postgresStore(
   const { max, queue, connectMs, idleMs } = each.pool
   const pool = new pg.Pool({ ...connection, max, connectionTimeoutMillis: connectMs, idleTimeoutMillis: idleMs })
   pool.on('error', () => undefined) // an idle connection that is lost is replaced; who uses one sees the failure
-  const connector = new PostgresConnector({ store, pool, connection, waitingMax: queue, preparedMax: config.gateway.cache.statements })
+  const connector = new PostgresConnector({ store, pool, connection, waitingMax: queue, named: each.prepared, preparedMax: config.gateway.cache.statements })
   return {
     jurisdiction: each.jurisdiction,
     connector,

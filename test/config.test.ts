@@ -1,3 +1,4 @@
+import { generateKeyPairSync } from 'node:crypto'
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -15,12 +16,14 @@ const ENVIRONMENT = {
   BOREALIS_URL: 'postgres://borealis@127.0.0.1:5432/borealis',
 }
 
+const LEDGER_KEY = generateKeyPairSync('ed25519').privateKey.export({ type: 'pkcs8', format: 'pem' }).toString()
+
 let folder: string
 beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), 'concordat-config-'))
   for (const each of ['schema', 'policies', 'keys']) mkdirSync(join(folder, each))
   for (const each of ['aurora.public.jwk', 'borealis.public.jwk', 'borealis.jwks.json']) writeFileSync(join(folder, 'keys', each), '{}')
-  for (const each of ['aurora-ledger.pem', 'borealis-ledger.pem']) writeFileSync(join(folder, 'keys', each), 's3cret of a ledger\n')
+  for (const each of ['aurora-ledger.pem', 'borealis-ledger.pem']) writeFileSync(join(folder, 'keys', each), LEDGER_KEY)
 })
 afterAll(() => {
   rmSync(folder, { recursive: true, force: true })
@@ -124,7 +127,7 @@ describe('a configuration', () => {
   it('reads NO as Norway and a secret file without its final line break', () => {
     const config = parsed(SMALL)
     expect(config.gateway.jurisdiction).toBe('NO')
-    expect(config.organizations.get('aurora')?.ledgerKey.reveal()).toBe('s3cret of a ledger')
+    expect(config.organizations.get('aurora')?.ledgerKey.reveal()).toBe(LEDGER_KEY.trimEnd())
   })
 
   it('shows no secret when it is logged, inspected or turned into JSON', () => {
@@ -135,6 +138,7 @@ describe('a configuration', () => {
       String(config.gateway.database)
     expect(shown).toContain('[secret]')
     expect(shown).not.toContain('s3cret')
+    expect(shown).not.toContain('PRIVATE KEY')
   })
 
   it.each<[string, string, string, string]>([
@@ -154,6 +158,7 @@ describe('a configuration', () => {
     ['a URL with a password in the file', '{ env: AURORA_URL }', 'postgres://aurora:hunter2@127.0.0.1/aurora', 'organizations.aurora.stores.main.url'],
     ['a password in the query of a URL', '{ env: AURORA_URL }', 'postgres://aurora@127.0.0.1/aurora?password=hunter2', 'organizations.aurora.stores.main.url'],
     ['a private key in the file', '{ file: ./keys/aurora-ledger.pem }', 'hunter2', 'organizations.aurora.ledgerKey'],
+    ['a ledger key of another kind', '{ file: ./keys/aurora-ledger.pem }', '{ file: ./keys/aurora.public.jwk }', 'organizations.aurora.ledgerKey'],
     ['a cursor key that is too short', '{ env: GATEWAY_CURSOR_KEY }', '{ file: ./keys/aurora.public.jwk }', 'gateway.cursorKey'],
     ['a kind of store that does not exist', 'kind: postgres # required', 'kind: oracle # required', 'organizations.aurora.stores.main.kind'],
     ['an algorithm without asymmetric keys', 'algorithms: [EdDSA]', 'algorithms: [HS256]', 'organizations.borealis.issuers[0].algorithms[0]'],
