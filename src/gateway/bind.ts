@@ -66,11 +66,11 @@ export type BoundRoot =
 /** What must hold of a value in each request, beyond its type. */
 export interface ValueCheck {
   readonly operand: Operand
-  readonly kind: 'rows' | 'nestedRows' | 'likePattern' | 'timezone'
+  readonly kind: 'rows' | 'nestedRows' | 'likePattern' | 'ids'
   readonly argument: string
 }
 
-/** Rows asked for: `own` of the field itself times one plus those of its nested lists, which come for each row. */
+/** Rows asked for: those of the field itself (a number, or a list of ids), times one plus those of its nested lists, which come for each row. */
 export interface CostNode {
   readonly rows: Operand
   readonly fixed: number
@@ -213,7 +213,7 @@ function bindRoot(
     }
     case 'aggregate': {
       const entity = entityOf(entry.type, context)
-      const { aggregate, cost } = bindAggregate(entity, nodes, args, responseKey, context)
+      const { aggregate, cost } = bindAggregate(entity, nodes, args, { path: responseKey, nested: false }, context)
       return { root: { ...base, kind: 'aggregate', aggregate, organizations: optionalOperand(args.get('organizations')) }, costs: [cost] }
     }
   }
@@ -230,7 +230,7 @@ function bindNodes(
   invariant(input?.kind === 'leaf', 'ids are required')
   const ids = [input.current].flat() as Scalar[]
   const limit = context.limits.rows
-  if (ids.length > limit) throw refuse('BAD_USER_INPUT', `more than ${limit} ids`, input.place, `${base.responseKey}.ids`)
+  context.checks.push({ operand: input.operand, kind: 'ids', argument: `${base.responseKey}.ids` })
   const lists = new Map<string, { list: ListPlan; uses: readonly FieldUse[] }>()
   const costs: CostNode[] = []
   for (const typeName of new Set(ids.map((id) => parseGlobalId(String(id))?.type))) {
@@ -240,7 +240,7 @@ function bindNodes(
     const { list, cost } = rowsByKey(entity, { kind: 'idIn', operand: input.operand }, nodes, base.responseKey, context)
     for (const field of entity.key) context.uses.push({ type: entity.name, field, how: 'equal', place: base.place })
     lists.set(entity.name, { list: { ...list, limit: { kind: 'constant', value: Math.max(1, limit) } }, uses: context.uses })
-    costs.push({ ...cost, rows: { kind: 'constant', value: ids.length } })
+    costs.push({ ...cost, rows: input.operand })
   }
   return { root: { ...base, kind: 'nodes', single: kind === 'node', ids: input.operand, lists }, costs }
 }
@@ -365,7 +365,7 @@ function bindRow(
           fields.push({ kind: 'toOne', responseKey, field: name, row: bound.row })
           nested.push({ rows: ONE, fixed: 1, nested: bound.nested })
         } else if (entry.kind === 'aggregate') {
-          const bound = bindAggregate(target, nodes, args, `${path}.${responseKey}`, context)
+          const bound = bindAggregate(target, nodes, args, { path: `${path}.${responseKey}`, nested: true }, context)
           fields.push({ kind: 'aggregate', responseKey, field: field.name, aggregate: bound.aggregate })
           nested.push(bound.cost)
         } else {
@@ -530,9 +530,10 @@ function bindAggregate(
   entity: EntityType,
   nodes: readonly FieldNode[],
   args: ReadonlyMap<string, Input>,
-  path: string,
+  position: { readonly path: string; readonly nested: boolean },
   context: Binding,
 ): { aggregate: AggregatePlan; cost: CostNode } {
+  const { path, nested } = position
   const measures: Measure[] = []
   const place = placeOf(firstOf(nodes))
   const measure = (fn: MeasureFunction, field: string, where: Place | null): Measure => {
@@ -548,8 +549,8 @@ function bindAggregate(
   const having = havingOf(present(args.get('having')), `${path}.having`, measure, context)
   const order = groupOrderOf(entity, present(args.get('orderBy')), groupBy, `${path}.orderBy`, measure, context)
   const first = present(args.get('first'))
-  const limit: Operand = first ? operandOf(first) : { kind: 'constant', value: context.limits.defaultRows }
-  if (first) context.checks.push({ operand: limit, kind: 'rows', argument: `${path}.first` })
+  const limit: Operand = first ? operandOf(first) : { kind: 'constant', value: Math.min(context.limits.defaultRows, nested ? context.limits.nestedRows : context.limits.rows) }
+  if (first) context.checks.push({ operand: limit, kind: nested ? 'nestedRows' : 'rows', argument: `${path}.first` })
   const object = context.schema.getType(`${entity.name}Aggregate`) as GraphQLObjectType
   const fields = [...fieldsOf(selectionsOf(nodes), object, context)].map(([responseKey, inner]): AggregateField => {
     if (firstOf(inner).name.value === '__typename') return { kind: 'typename', responseKey }

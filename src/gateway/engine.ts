@@ -725,7 +725,9 @@ function checkValues(bound: BoundPlan, slots: readonly (Scalar | readonly Scalar
     const value = operandValue(operand, slots)
     if (kind === 'likePattern') {
       if (/(^|[^\\])(\\\\)*\\$/.test(String(value))) throw new GatewayError('BAD_USER_INPUT', 'a pattern ends in a lone backslash', { argument })
-    } else if (kind === 'rows' || kind === 'nestedRows') {
+    } else if (kind === 'ids') {
+      if (Array.isArray(value) && value.length > limits.pageRows) throw new GatewayError('BAD_USER_INPUT', `more than ${limits.pageRows} ids`, { argument })
+    } else {
       const max = kind === 'rows' ? limits.pageRows : limits.nestedRows
       if (typeof value !== 'number' || value < 0 || value > max) throw new GatewayError('BAD_USER_INPUT', `not between 0 and ${max}`, { argument })
     }

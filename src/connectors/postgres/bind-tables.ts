@@ -177,7 +177,7 @@ function tableNames(type: string): readonly string[] {
 }
 
 /** By convention; the field's own name is how some libraries name columns. */
-function columnNamed(field: string, table: TableDescription): ColumnDescription | null {
+export function columnNamed(field: string, table: TableDescription): ColumnDescription | null {
   return table.columns.get(snakeCase(field)) ?? table.columns.get(field) ?? null
 }
 

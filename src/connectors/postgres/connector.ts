@@ -1,6 +1,6 @@
 /** PostgreSQL: everything is pushed down, in one statement a plan and one flush a request. */
 import { createHash } from 'node:crypto'
-import pg from 'pg'
+import type pg from 'pg'
 import { GatewayError } from '../../errors.js'
 import type { AuthorizedPlan } from '../../query/plan.js'
 import { ALL } from '../../query/predicate.js'
@@ -21,6 +21,8 @@ export interface PostgresOptions {
   readonly connection: pg.ClientConfig
   /** Requests that may wait for a connection; one more is refused as SOURCE_BUSY. */
   readonly waitingMax: number
+  /** Statements are prepared under a name; false behind a pooler that cannot keep them. */
+  readonly named: boolean
   /** Prepared statements a connection keeps. */
   readonly preparedMax: number
 }
@@ -77,7 +79,8 @@ export class PostgresConnector implements Connector<PostgresNative> {
     const client = await this.acquire(options.signal)
     // The claim rides in front of the query, in the same flush and so in the same transaction: 19 + 33 us against 69 + 83 with a round trip each.
     const head: readonly FlushStatement[] = asked.length > 1 ? [BEGIN, { ...CALLER, values: [caller] }] : [{ ...CALLER, values: [caller] }]
-    const all = asked.length > 1 ? [...head, ...asked, COMMIT] : [...head, ...asked]
+    const named = asked.length > 1 ? [...head, ...asked, COMMIT] : [...head, ...asked]
+    const all = this.options.named ? named : named.map((statement) => ({ ...statement, name: '' }))
     let prepared = this.prepared.get(client)
     if (!prepared) this.prepared.set(client, (prepared = new PreparedNames(this.options.preparedMax)))
     let cancelled: Promise<void> | null = null

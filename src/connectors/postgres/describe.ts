@@ -103,10 +103,12 @@ export async function describeStore(client: Pick<ClientBase, 'query'>, options: 
     const indexes = (await client.query<IndexRow>(INDEXES)).rows
     const foreignKeys = (await client.query<ForeignKeyRow>(FOREIGN_KEYS)).rows
     if (!server) throw new Error('invariant: the server describes itself in one row')
-    return { ...serverFrom(server), tables: tablesFrom({ tables, columns, indexes, foreignKeys }) }
-  } finally {
-    // Nothing was written; this also ends a failed transaction.
     await client.query('ROLLBACK')
+    return { ...serverFrom(server), tables: tablesFrom({ tables, columns, indexes, foreignKeys }) }
+  } catch (error) {
+    // A connection that broke cannot roll back; what broke it is the error to tell.
+    await client.query('ROLLBACK').catch(() => undefined)
+    throw error
   }
 }
 

@@ -3,10 +3,10 @@
  * transaction, so a setting that is local to it reaches the statements behind it and nobody else.
  */
 import type { Connection, Submittable } from 'pg'
-import pg from 'pg'
+import type pg from 'pg'
 
 export interface FlushStatement {
-  /** Of the prepared statement; equal names mean equal texts. */
+  /** Of the prepared statement; equal names mean equal texts. Empty: prepared anew each time, for poolers that cannot keep them. */
   readonly name: string
   readonly text: string
   readonly values: readonly (string | null)[]
@@ -31,6 +31,7 @@ export class PreparedNames {
 
   /** @returns whether it is prepared already, and the name to close. */
   use(name: string): { readonly known: boolean; readonly evicted: string | null } {
+    if (name === '') return { known: false, evicted: null }
     const known = this.names.delete(name)
     this.names.add(name)
     if (this.names.size <= this.max) return { known, evicted: null }

@@ -34,11 +34,11 @@ function encodeScalar(value: Scalar, encoding: Encoding): string | null {
   const text = String(value)
   switch (encoding.kind) {
     case 'text':
-      return typeof value === 'string' && !text.includes('\0') ? text : null
+      return typeof value === 'string' && isStorable(text) ? text : null
     case 'prefixPattern':
-      return text.includes('\0') ? null : `${escapePattern(text)}%`
+      return isStorable(text) ? `${escapePattern(text)}%` : null
     case 'substringPattern':
-      return text.includes('\0') ? null : `%${escapePattern(text)}%`
+      return isStorable(text) ? `%${escapePattern(text)}%` : null
     case 'prefixEnd':
       return prefixEnd(text)
     case 'int':
@@ -78,6 +78,11 @@ function encodeScalar(value: Scalar, encoding: Encoding): string | null {
   }
 }
 
+/** U+0000 cannot be stored, and half a surrogate pair would become U+FFFD on the way and equal another text. */
+function isStorable(text: string): boolean {
+  return !/[\0\p{Surrogate}]/u.test(text)
+}
+
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
 const BIGINT_MIN = -(2n ** 63n)
 const BIGINT_MAX = 2n ** 63n - 1n
@@ -106,7 +111,7 @@ function escapePattern(text: string): string {
 
 /** The least text above all with this prefix, in code point order; null for an empty prefix or one of U+10FFFF only: then nothing bounds it from above. */
 export function prefixEnd(prefix: string): string | null {
-  if (prefix.includes('\0')) return null
+  if (!isStorable(prefix)) return null
   const points = [...prefix]
   while (points.length > 0) {
     const last = points.pop()?.codePointAt(0) ?? 0
