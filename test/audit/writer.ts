@@ -1,0 +1,46 @@
+/** A process of its own that appends until it is killed, and tells each receipt when it has it. Arguments: a `WriterOrder` as JSON. */
+import { createPrivateKey, randomUUID, type JsonWebKey } from 'node:crypto'
+import { writeSync } from 'node:fs'
+import pg from 'pg'
+import { openAudit } from '../../src/audit/audit.js'
+import { checkpointSigner } from '../../src/audit/checkpoint.js'
+import { disclosure, LIMITS, record } from './fixture.js'
+
+export interface WriterOrder {
+  readonly url: string
+  readonly checkpoints: string
+  /** Private JWKs by organization. */
+  readonly keys: Readonly<Record<string, JsonWebKey>>
+  /** Appends in flight. */
+  readonly inFlight: number
+  /** Appends in all. */
+  readonly count: number
+}
+
+const order = JSON.parse(process.argv[2] ?? '') as WriterOrder
+const pool = new pg.Pool({ connectionString: order.url, max: 4 })
+pool.on('error', () => undefined)
+const audit = await openAudit({
+  pool,
+  signers: new Map(
+    Object.entries(order.keys).map(([organization, key]) => [organization, checkpointSigner(organization, createPrivateKey({ key, format: 'jwk' }))]),
+  ),
+  checkpoints: order.checkpoints,
+  checkpointMs: 20,
+  limits: LIMITS,
+  now: Date.now,
+  process: randomUUID(),
+  report: () => undefined,
+})
+let begun = 0
+await Promise.all(
+  Array.from({ length: order.inFlight }, async () => {
+    while (begun < order.count) {
+      begun += 1
+      const receipts = await audit.ledger.append(record(disclosure(`process ${process.pid}`)))
+      for (const receipt of receipts.values()) writeSync(1, `${JSON.stringify(receipt)}\n`)
+    }
+  }),
+)
+await audit.stop()
+await pool.end()
