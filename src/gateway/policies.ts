@@ -123,10 +123,15 @@ class WatchedPolicies implements Policies {
 
   async #look(): Promise<void> {
     if (this.#reloading) return
-    const { fingerprint } = await survey(this.options)
-    if (fingerprint === this.#fingerprint) return
-    const reload = await this.reload()
-    if (reload.kind === 'refused') this.options.onRefused(reload.mistakes)
+    try {
+      const { fingerprint } = await survey(this.options)
+      if (fingerprint === this.#fingerprint) return
+      const reload = await this.reload()
+      if (reload.kind === 'refused') this.options.onRefused(reload.mistakes)
+    } catch (error) {
+      // Nobody waits for this promise: a bug of ours must not end the process, and the old set stays in force.
+      this.options.onRefused([mistakeOf(this.options.directory, error instanceof Error ? error.message : 'cannot be loaded')])
+    }
   }
 
   async #read(): Promise<Reload> {
@@ -182,9 +187,9 @@ async function listFolder(folder: string, kind: 'roles' | 'agreement'): Promise<
   return names
     .filter((name) => !name.startsWith('.'))
     .sort()
-    .flatMap((name) => {
+    .flatMap((name): Survey['files'] => {
       if (/\.ya?ml$/.test(name)) return [{ path: join(folder, name), kind }]
-      return kind === 'agreement' && name.endsWith('.jws') ? [{ path: join(folder, name), kind: 'signature' as const }] : []
+      return kind === 'agreement' && name.endsWith('.jws') ? [{ path: join(folder, name), kind: 'signature' }] : []
     })
 }
 
