@@ -42,7 +42,13 @@ export function chooseOwners(type: string, uses: readonly FieldUse[], named: rea
     for (const organization of new Set(named)) {
       if (!grants.some((grant) => grant.organization === organization)) throw refusalOf(organization, context)
     }
-  } else if (grants.length === 0) throw refusalOf(context.home, context)
+  } else {
+    // Among several purposes none was named: to fan out to home alone would pass for the whole answer.
+    if ([...authority.refusals].some(([organization, code]) => organization !== context.home && code === 'PURPOSE_REQUIRED')) {
+      throw new GatewayError('PURPOSE_REQUIRED', 'the token carries several purposes and the request names none')
+    }
+    if (grants.length === 0) throw refusalOf(context.home, context)
+  }
   const chosen: ChosenOwner[] = []
   for (const grant of grants) {
     const { organization } = grant
