@@ -2,6 +2,8 @@
  * From the contract's SDL to the catalog. Everything that the API generates from it is checked here, so that a contract that loads gives a valid schema; all
  * mistakes are listed at once, each with its place.
  */
+import { readdir, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import type {
   ConstDirectiveNode,
   DefinitionNode,
@@ -39,6 +41,20 @@ export class ContractError extends Error {
   constructor(readonly mistakes: readonly ContractMistake[]) {
     super(mistakes.map(({ source, line, column, message }) => `${source}:${line}:${column}: ${message}`).join('\n'))
     this.name = 'ContractError'
+  }
+}
+
+/**
+ * The files `*.graphql` of a folder, in the order of their names.
+ *
+ * @throws ContractError where the folder or a file cannot be read.
+ */
+export async function contractSources(folder: string): Promise<readonly ContractSource[]> {
+  try {
+    const names = (await readdir(folder)).filter((name) => name.endsWith('.graphql')).sort()
+    return await Promise.all(names.map(async (name) => ({ name, text: await readFile(join(folder, name), 'utf8') })))
+  } catch {
+    throw new ContractError([{ source: folder, line: 0, column: 0, message: 'the folder of the contract cannot be read' }])
   }
 }
 

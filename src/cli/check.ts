@@ -1,0 +1,140 @@
+/** `concordat check`: connects to every store and says, for each organization, what does not fit the contract. */
+import pg from 'pg'
+import type { Config, OrganizationConfig, StoreConfig } from '../config.js'
+import type { Finding } from '../connectors/postgres/bind-tables.js'
+import { resolveBinding } from '../connectors/postgres/bind-tables.js'
+import type { StoreDescription } from '../connectors/postgres/describe.js'
+import { describeStore } from '../connectors/postgres/describe.js'
+import type { ContractMistake } from '../gateway/contract.js'
+import { ContractError, contractSources, parseContract } from '../gateway/contract.js'
+import type { Catalog } from '../query/catalog.js'
+
+export interface CheckOptions {
+  readonly json: boolean
+  readonly write: (text: string) => void
+}
+
+/** The machine's form of the answer; stable. */
+export interface CheckReport {
+  readonly ok: boolean
+  readonly errors: number
+  readonly warnings: number
+  readonly contract: { readonly mistakes: readonly ContractMistake[]; readonly types: readonly string[] }
+  readonly organizations: readonly { readonly organization: string; readonly findings: readonly Finding[] }[]
+}
+
+/** Organizations whose stores are read at one time. */
+const PARALLEL = 8
+/** One query of a store's catalog, at the store; a connection that says nothing is given up after twice this time. */
+const CATALOG_QUERY_MS = 30_000
+
+/** Exit code: 0, or 1 where there is an error. Warnings alone do not count. */
+export async function check(config: Pick<Config, 'contract' | 'organizations'>, { json, write }: CheckOptions): Promise<number> {
+  const report = await checkReport(config)
+  write(json ? `${JSON.stringify(report, null, 2)}\n` : reportText(report))
+  return report.ok ? 0 : 1
+}
+
+export async function checkReport(config: Pick<Config, 'contract' | 'organizations'>): Promise<CheckReport> {
+  const catalog = await contractOf(config.contract)
+  if (catalog instanceof ContractError) {
+    return { ok: false, errors: catalog.mistakes.length, warnings: 0, contract: { mistakes: catalog.mistakes, types: [] }, organizations: [] }
+  }
+  const organizations: CheckReport['organizations'][number][] = []
+  const waiting = [...config.organizations.values()]
+  while (waiting.length > 0) {
+    const batch = waiting.splice(0, PARALLEL)
+    organizations.push(...(await Promise.all(batch.map(async (each) => ({ organization: each.id, findings: await checkOrganization(each, catalog) })))))
+  }
+  const findings = organizations.flatMap((each) => each.findings)
+  const errors = findings.filter(({ severity }) => severity === 'error').length
+  const types = [...catalog.entities.keys()]
+  return { ok: errors === 0, errors, warnings: findings.length - errors, contract: { mistakes: [], types }, organizations }
+}
+
+async function contractOf(folder: string): Promise<Catalog | ContractError> {
+  try {
+    return parseContract(await contractSources(folder))
+  } catch (error) {
+    if (error instanceof ContractError) return error
+    throw error
+  }
+}
+
+async function checkOrganization(organization: OrganizationConfig, catalog: Catalog): Promise<readonly Finding[]> {
+  const unreachable: Finding[] = []
+  const stores = new Map<string, { schema: string; description: StoreDescription | null }>()
+  for (const [name, store] of organization.stores) {
+    const read = await readStore(store.url.reveal(), store.pool)
+    if (read.kind === 'failed') unreachable.push(unreachableFinding(name, read.reason))
+    stores.set(name, { schema: store.schema, description: read.kind === 'read' ? read.description : null })
+  }
+  const { findings } = resolveBinding({ catalog, organization: organization.id, configured: organization.bindings, stores })
+  return [...unreachable, ...findings]
+}
+
+function unreachableFinding(store: string, reason: string): Finding {
+  return {
+    severity: 'error',
+    rule: 'store',
+    type: null,
+    field: null,
+    place: store,
+    problem: `the store could not be read: ${reason}`,
+    hint: 'mend its `url`, or start it; the types that it holds were not checked',
+  }
+}
+
+export type StoreReading = { readonly kind: 'read'; readonly description: StoreDescription } | { readonly kind: 'failed'; readonly reason: string }
+
+/** What a database holds, over one connection that is closed again. The reason of a failure is the driver's, which names no password. */
+export async function readStore(url: string, { connectMs }: Pick<StoreConfig['pool'], 'connectMs'>): Promise<StoreReading> {
+  const client = new pg.Client({
+    connectionString: url,
+    connectionTimeoutMillis: connectMs,
+    query_timeout: 2 * CATALOG_QUERY_MS,
+    application_name: 'concordat',
+  })
+  // A connection that breaks while idle also fails its next query; without a listener it would end the process.
+  client.on('error', () => undefined)
+  try {
+    await client.connect()
+    return { kind: 'read', description: await describeStore(client, { timeoutMs: CATALOG_QUERY_MS }) }
+  } catch (error) {
+    return { kind: 'failed', reason: reasonOf(error) }
+  } finally {
+    await client.end().catch(() => undefined)
+  }
+}
+
+/** A host with several addresses fails with an error for each. */
+function reasonOf(error: unknown): string {
+  if (typeof error !== 'object' || error === null) return 'unknown'
+  if ('errors' in error && Array.isArray(error.errors)) return [...new Set(error.errors.map(reasonOf))].join(', ')
+  return 'message' in error && typeof error.message === 'string' && error.message !== '' ? error.message : 'unknown'
+}
+
+// --- for people ------------------------------------------------------------------------------------------------------------------------------------------------
+
+function reportText(report: CheckReport): string {
+  const contract = report.contract.mistakes.map(({ source, line, column, message }) => `contract: ${source}:${line}:${column}: ${message}\n`)
+  const organizations = report.organizations.map(({ organization, findings }) => `${organization}: ${verdict(findings)}\n${findings.map(findingText).join('')}`)
+  return [...contract, ...organizations, report.ok ? '' : 'The contract does not hold everywhere.\n'].join('')
+}
+
+function verdict(findings: readonly Finding[]): string {
+  const errors = findings.filter(({ severity }) => severity === 'error').length
+  const warnings = findings.length - errors
+  const counted = [counts(errors, 'error'), counts(warnings, 'warning')].filter((text) => text !== '')
+  return errors === 0 ? ['fits', ...counted].join(', ') : counted.join(', ')
+}
+
+function counts(count: number, word: string): string {
+  return count === 0 ? '' : `${count} ${word}${count === 1 ? '' : 's'}`
+}
+
+function findingText({ severity, type, field, place, problem, hint }: Finding): string {
+  const subject = [type, field].filter((part) => part !== null).join('.')
+  const where = [subject, place === null ? '' : `(${place})`].filter((part) => part !== '').join(' ')
+  return `  ${severity}  ${where === '' ? '' : `${where}: `}${problem}\n    mend: ${hint}\n`
+}
