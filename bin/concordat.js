@@ -1,4 +1,5 @@
 #!/usr/bin/env node
 // Libraries check more, and answer several times slower, unless they are told before they load that this is no development of theirs.
 process.env.NODE_ENV ??= 'production'
-await import('../dist/cli/concordat.js')
+const { runProcess } = await import('../dist/cli/process.js')
+await runProcess()

@@ -1,0 +1,64 @@
+/** The command `concordat`: finds the command that is meant, reads its arguments, and says in one line why it cannot be run. */
+import { AGREEMENT_SIGN, AGREEMENT_VERIFY } from './agreement-command.js'
+import { CHECK } from './check-command.js'
+import { help, readArguments, UsageError, type Command, type CommandContext } from './command.js'
+import { DEMO } from './demo-command.js'
+import { EXPLAIN } from './explain-command.js'
+import { INTROSPECT } from './introspect-command.js'
+import { SERVE } from './serve-command.js'
+import { TOKEN } from './token-command.js'
+import { nearest, SettingsError } from '../settings.js'
+
+const COMMANDS: readonly Command[] = [DEMO, SERVE, INTROSPECT, CHECK, EXPLAIN, TOKEN, AGREEMENT_SIGN, AGREEMENT_VERIFY]
+
+const [FOUND_MISTAKES, UNUSABLE] = [1, 2]
+
+/** @returns the exit code: 0; 1 where something was found or failed; 2 where the command line or the configuration cannot be used. */
+export async function main(args: readonly string[], context: CommandContext): Promise<number> {
+  const words = args.slice(0, 2)
+  const found = COMMANDS.find(({ name }) => name === words.join(' ')) ?? COMMANDS.find(({ name }) => name === words[0])
+  if (found === undefined) return overview(words, args, context)
+  const rest = args.slice(found.name.split(' ').length)
+  if (rest.includes('--help') || rest.includes('-h')) {
+    context.write(help(found))
+    return 0
+  }
+  try {
+    return await found.run(readArguments(found, rest), context)
+  } catch (error) {
+    if (error instanceof UsageError) {
+      context.writeError(`concordat ${found.name}: ${error.message}\n\nconcordat ${found.name} --help says more.\n`)
+      return UNUSABLE
+    }
+    if (error instanceof SettingsError) {
+      context.writeError(`${error.message}\n`)
+      return UNUSABLE
+    }
+    context.writeError(`concordat ${found.name}: ${error instanceof Error ? error.message : 'failed'}\n`)
+    return FOUND_MISTAKES
+  }
+}
+
+function overview(words: readonly string[], args: readonly string[], { write, writeError }: CommandContext): number {
+  const [first, second] = words
+  if (first === undefined || first === 'help' || args.includes('--help') || args.includes('-h')) {
+    write(overviewText(COMMANDS.filter(({ name }) => first === undefined || first.startsWith('-') || first === 'help' || name.startsWith(`${first} `))))
+    return first === undefined ? UNUSABLE : 0
+  }
+  const group = COMMANDS.filter(({ name }) => name.startsWith(`${first} `)).map(({ name }) => name.slice(first.length + 1))
+  const [asked, names] =
+    group.length > 0 && second !== undefined ? [second, group] : [first, [...new Set(COMMANDS.map(({ name }) => name.split(' ')[0] ?? name))]]
+  const near = nearest(asked, names)
+  const choices = group.length > 0 ? `write ${group.map((name) => `\`concordat ${first} ${name}\``).join(' or ')}` : `\`concordat help\` lists the commands`
+  writeError(
+    `concordat: there is no command \`${[first, ...(group.length > 0 && second !== undefined ? [second] : [])].join(' ')}\`; ${near === null ? choices : `did you mean \`${near}\`?`}\n`,
+  )
+  return UNUSABLE
+}
+
+function overviewText(commands: readonly Command[]): string {
+  const shown = commands.length === 0 ? COMMANDS : commands
+  const width = Math.max(...shown.map(({ name }) => name.length))
+  const lines = shown.map(({ name, summary }) => `  ${name.padEnd(width)}  ${summary}`)
+  return `Concordat: one GraphQL API over data that stays with its owners.\n\nUsage: concordat COMMAND\n\n${lines.join('\n')}\n\nconcordat COMMAND --help says more about each.\n`
+}
