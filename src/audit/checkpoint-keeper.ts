@@ -6,7 +6,7 @@
  */
 import { mkdir, open, readFile, rename, type FileHandle } from 'node:fs/promises'
 import { join } from 'node:path'
-import { CheckpointError, signCheckpoint, verifyCheckpoint, type Checkpoint, type CheckpointSigner } from './checkpoint.js'
+import { CheckpointError, signCheckpoint, verifyCheckpoint, type Checkpoint, type CheckpointKey, type CheckpointSigner } from './checkpoint.js'
 import { MissingNode, type LedgerStore, type StoredCheckpoint } from './ledger-store.js'
 import { consistencyRanges, EMPTY_ROOT, isConsistent } from './merkle.js'
 
@@ -70,6 +70,13 @@ export class CheckpointKeeper {
     const ledger = this.ledgers.find((kept) => kept.organization === organization)
     if (ledger === undefined) throw new CheckpointError('the organization has no ledger key here')
     return ledger.advance()
+  }
+
+  /** The public key of a ledger. @throws CheckpointError when it has no signer here. */
+  keyOf(organization: string): CheckpointKey {
+    const signer = this.parts.signers.get(organization)
+    if (signer === undefined) throw new CheckpointError('the organization has no ledger key here')
+    return signer
   }
 
   private schedule(): void {

@@ -1,7 +1,7 @@
 /** Exports a ledger, or the part of it that a filter chooses, as one bundle (`verify.ts` has its format). Each export is itself an entry of the ledger. */
 import { GatewayError } from '../errors.js'
 import type { CheckpointKeeper } from './checkpoint-keeper.js'
-import { formatKey, type CheckpointKey, verifyCheckpoint } from './checkpoint.js'
+import { formatKey, verifyCheckpoint } from './checkpoint.js'
 import type { LedgerStore, StoredTree } from './ledger-store.js'
 import type { Ledger, Receipt } from './ledger.js'
 import { Frontier, inclusionRanges, leafHash } from './merkle.js'
@@ -13,8 +13,6 @@ export interface ExportParts {
   readonly store: LedgerStore
   readonly ledger: Ledger
   readonly keeper: CheckpointKeeper
-  /** The ledger's key. */
-  readonly key: CheckpointKey
   /** Milliseconds since the Unix epoch. */
   readonly now: () => number
   readonly random: Random
@@ -42,15 +40,16 @@ export async function exportLedger(
 ): Promise<{ readonly entries: number; readonly receipt: Receipt }> {
   const filter = exportFilter(order.filter)
   const { organization } = order
+  const key = parts.keeper.keyOf(organization)
   const { size } = await parts.store.state(organization)
   const chosen = await digestOf(parts.store.entries(organization, filter, size))
   const record = exportEntry({ ...order, filter }, { size, ...chosen }, parts)
   const receipt = await recordExport(record, parts)
   const checkpoint = await parts.keeper.checkpoint(organization)
-  const tree = parts.store.tree(organization, verifyCheckpoint(checkpoint.note, parts.key).size)
+  const tree = parts.store.tree(organization, verifyCheckpoint(checkpoint.note, key).size)
   const line = async (value: Parameters<typeof bundleLine>[0]): Promise<void> => write(`${bundleLine(value)}\n`)
 
-  await line({ bundle: BUNDLE_FORMAT, ledger: organization, key: formatKey(parts.key), checkpoint: checkpoint.note, filter, size })
+  await line({ bundle: BUNDLE_FORMAT, ledger: organization, key: formatKey(key), checkpoint: checkpoint.note, filter, size })
   for await (const { index, text } of parts.store.entries(organization, filter, size)) await line(await proven({ index, text }, tree))
   await line({ export: await proven({ index: receipt.index, text: record.text }, tree) })
   return { entries: chosen.count, receipt }

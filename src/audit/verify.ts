@@ -64,20 +64,23 @@ export interface Verification {
   readonly entries: number
   /** Whether these are all entries of the ledger up to the export. */
   readonly complete: boolean
+  /** Place of the entry whose receipt the verifier brought; null without a receipt, or when no proven entry is its. */
+  readonly receiptIndex: number | null
   /** At most `problemsMax` of them. */
   readonly problems: readonly Problem[]
 }
 
-/**
- * Verifies a bundle as it streams by.
- *
- * @param options `key`: the ledger's key, from a source that the verifier trusts; without it the bundle's own is taken.
- */
-export async function verifyBundle(
-  bytes: AsyncIterable<Uint8Array>,
-  options: { readonly key: CheckpointKey | null; readonly problemsMax: number },
-): Promise<Verification> {
-  const check = new BundleCheck(options.key, options.problemsMax)
+export interface VerifyOptions {
+  /** The ledger's key, from a source that the verifier trusts; without it the bundle's own is taken. */
+  readonly key: CheckpointKey | null
+  /** `leaf` of a receipt: the bundle must hold its entry. */
+  readonly receipt: string | null
+  readonly problemsMax: number
+}
+
+/** Verifies a bundle as it streams by. */
+export async function verifyBundle(bytes: AsyncIterable<Uint8Array>, options: VerifyOptions): Promise<Verification> {
+  const check = new BundleCheck(options)
   try {
     for await (const line of linesOf(bytes)) {
       check.line(line)
@@ -85,7 +88,7 @@ export async function verifyBundle(
     }
   } catch (error) {
     if (!(error instanceof MalformedText)) throw error
-    check.fail(error.message)
+    check.unreadable(error.message)
   }
   return check.result()
 }
@@ -100,10 +103,9 @@ class BundleCheck {
   private entries = 0
   private readonly leaves = Frontier.empty()
 
-  constructor(
-    private readonly key: CheckpointKey | null,
-    private readonly problemsMax: number,
-  ) {}
+  private receiptIndex: number | null = null
+
+  constructor(private readonly options: VerifyOptions) {}
 
   /** Nothing can be said of the lines that follow. */
   get isHopeless(): boolean {
@@ -120,22 +122,31 @@ class BundleCheck {
     else this.readEntry(value)
   }
 
+  /** The text ends in what is no line. */
+  unreadable(problem: string): void {
+    this.lineNumber += 1
+    this.ended = true
+    this.fail(problem)
+  }
+
   fail(problem: string, index?: number): void {
     this.problemCount += 1
-    if (this.problems.length < this.problemsMax) this.problems.push({ line: this.lineNumber, ...(index === undefined ? {} : { index }), problem })
+    if (this.problems.length < this.options.problemsMax) this.problems.push({ line: this.lineNumber, ...(index === undefined ? {} : { index }), problem })
   }
 
   result(): Verification {
     if (this.lineNumber === 0) this.fail('the bundle is empty')
     else if (!this.ended && this.header !== null) this.fail('the bundle lacks its end')
+    else if (this.options.receipt !== null && this.receiptIndex === null) this.fail('the bundle does not hold the entry of the receipt')
     return {
       verified: this.problemCount === 0,
       ledger: this.header?.ledger ?? null,
       key: this.header?.key ?? null,
-      trusted: this.header !== null && this.key !== null,
+      trusted: this.header !== null && this.options.key !== null,
       size: this.header?.tree.size ?? null,
       entries: this.entries,
       complete: this.header !== null && isEverything(this.header.filter),
+      receiptIndex: this.receiptIndex,
       problems: this.problems,
     }
   }
@@ -150,7 +161,7 @@ class BundleCheck {
     try {
       const own = parseKey(key)
       if (own.name !== originOf(ledger)) return this.fail('the key is of another ledger')
-      if (this.key !== null && !isSameKey(own, this.key)) return this.fail('the bundle is not signed with the key that you trust')
+      if (this.options.key !== null && !isSameKey(own, this.options.key)) return this.fail('the bundle is not signed with the key that you trust')
       const tree = verifyCheckpoint(checkpoint, own)
       if (size >= tree.size) return this.fail('the checkpoint does not cover the export')
       this.header = {
@@ -212,8 +223,10 @@ class BundleCheck {
     const proof = entry.proof.map(parseBase64)
     const hashes = proof.filter((hash) => hash !== null)
     const { size, root } = header.tree
-    const isProven = hashes.length === proof.length && includes({ index: entry.index, size, root, leaf: leafHash(Buffer.from(entry.leaf)), proof: hashes })
+    const hash = leafHash(Buffer.from(entry.leaf))
+    const isProven = hashes.length === proof.length && includes({ index: entry.index, size, root, leaf: hash, proof: hashes })
     if (!isProven) this.fail('the entry is not the one that the ledger holds at this place', entry.index)
+    else if (hash.toString('base64') === this.options.receipt) this.receiptIndex = entry.index
     const leaf = parseLine(entry.leaf)
     if (leaf === null || leaf.v !== 1) {
       this.fail('the entry has a form that is not known here', entry.index)
