@@ -736,8 +736,14 @@ function checkValues(bound: BoundPlan, slots: readonly (Scalar | readonly Scalar
 
 function costOf({ bound, slots }: Run): number {
   const cost = (node: CostNode): number =>
-    Number(operandValue(node.rows, slots) ?? 0) * (1 + node.nested.reduce((sum, inner) => sum + cost(inner), 0)) + node.fixed
+    rowsAsked(operandValue(node.rows, slots)) * (1 + node.nested.reduce((sum, inner) => sum + cost(inner), 0)) + node.fixed
   return bound.cost.reduce((sum, node) => sum + cost(node), 0)
+}
+
+/** A number of rows, or the ids of rows. */
+function rowsAsked(value: ReturnType<typeof operandValue>): number {
+  if (typeof value === 'object') return value?.length ?? 0
+  return typeof value === 'number' ? value : 1
 }
 
 function variableContext(error: { readonly locations?: readonly { readonly line: number; readonly column: number }[] | undefined } | undefined): {
