@@ -1,11 +1,14 @@
-import { readFile } from 'node:fs/promises'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { withClient } from './postgres.js'
 
-/** Loads the Chinook sample database (test/data/chinook) into an empty database. */
-export async function loadChinook(url: string): Promise<void> {
-  const script = await readFile(join(process.cwd(), 'test/data/chinook/chinook.sql'), 'utf8')
+/** The Chinook sample (test/data/chinook) as statements for an empty database. */
+export function chinookSql(): string {
+  const script = readFileSync(join(process.cwd(), 'test/data/chinook/chinook.sql'), 'utf8')
   // What comes before makes and enters a database by psql's own commands.
-  const [, statements = ''] = script.split('\\c chinook;')
-  await withClient(url, (client) => client.query(statements))
+  return script.split('\\c chinook;')[1] ?? ''
+}
+
+export async function loadChinook(url: string): Promise<void> {
+  await withClient(url, (client) => client.query(chinookSql()))
 }
