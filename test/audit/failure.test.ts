@@ -15,6 +15,7 @@ beforeAll(async () => {
 })
 afterAll(async () => {
   await postgres.stop()
+  await rm(join(writer, '../../..'), { recursive: true, force: true })
 })
 
 describe('processes', () => {
