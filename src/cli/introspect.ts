@@ -50,7 +50,7 @@ export class IntrospectError extends Error {
 const STORE = 'main'
 const CONNECT_MS = 10_000
 /** Of the role that the starting policies have. */
-export const STARTING_ROLE = 'everything'
+const STARTING_ROLE = 'everything'
 
 /** @throws IntrospectError where the database cannot be read, holds nothing to share, or the folder is taken. */
 export async function introspect(url: string, options: IntrospectOptions): Promise<IntrospectReport> {
@@ -151,15 +151,22 @@ One file for each agreement with another organization, and its signature beside 
 `
 
 /** The issuer of tokens that the private key beside the configuration signs. */
-export function localIssuer(organization: string): string {
+function localIssuer(organization: string): string {
   return `http://localhost/${organization}`
+}
+
+const AUDIENCE = 'http://127.0.0.1:4000/graphql'
+
+function tokenCommand(organization: string): string {
+  const key = `secrets/${organization}-issuer.private.jwk`
+  return `concordat token --key ${key} --issuer ${localIssuer(organization)} --audience ${AUDIENCE} --subject me --role ${STARTING_ROLE}`
 }
 
 function configurationText({ options, contract, schema }: FileParts): string {
   const { organization, jurisdiction = 'ZZ', gatewayDatabase } = options
   const store = { kind: 'postgres', url: { file: `./secrets/${organization}-url` }, ...(schema === 'public' ? {} : { schema }) }
   const bindings = Object.fromEntries([...contract.bindings].map(([type, settings]) => [type, settingsOf(settings)]))
-  const gateway = { listen: '127.0.0.1:4000', jurisdiction, audience: 'http://127.0.0.1:4000/graphql', database: { file: './secrets/gateway-url' } }
+  const gateway = { listen: '127.0.0.1:4000', jurisdiction, audience: AUDIENCE, database: { file: './secrets/gateway-url' } }
   const settings = {
     name: organization,
     jurisdiction,
@@ -171,8 +178,9 @@ function configurationText({ options, contract, schema }: FileParts): string {
   const yaml = (value: unknown) => stringify(value, { version: '1.2', lineWidth: 0, aliasDuplicateObjects: false, collectionStyle: 'any' })
   return [
     '# Written by `concordat introspect`; `concordat check` and `concordat serve` take it as it is. docs/configuration.md has every key.',
-    `# Tokens: anything signed by secrets/${organization}-issuer.private.jwk for the audience below, with the role \`${STARTING_ROLE}\`. In production an`,
-    '# identity provider takes the place of this issuer, and the gateway connects to each store as a role with no rights but SELECT.',
+    '# A token, from this folder:',
+    `#   ${tokenCommand(organization)}`,
+    '# In production an identity provider takes the place of that key, and the gateway connects to each store as a role with no rights but SELECT.',
     ...(jurisdiction === 'ZZ' ? ['# `ZZ` stands for a place that is not known: say where the gateway runs, and where the organization is.'] : []),
     ...(gatewayDatabase === undefined
       ? ["# The gateway's ledgers lie in the schema `concordat` of the same database, to begin with: give them a database of their own (secrets/gateway-url)."]

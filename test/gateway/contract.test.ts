@@ -1,3 +1,5 @@
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { describe, expect, it } from '@jest/globals'
 import type { ContractMistake } from '../../src/gateway/contract.js'
 import { ContractError, parseContract } from '../../src/gateway/contract.js'
@@ -17,6 +19,12 @@ function mistakes(...texts: string[]): readonly ContractMistake[] {
 const messages = (...texts: string[]) => mistakes(...texts).map(({ message }) => message)
 
 describe('parseContract', () => {
+  it('reads the contract that its documentation shows', async () => {
+    const page = await readFile(join(process.cwd(), 'docs/contract.md'), 'utf8')
+    const [, text = ''] = /```graphql\n([^]*?)```/.exec(page) ?? []
+    expect([...load(text).entities.keys()]).toEqual(['User', 'Agent'])
+  })
+
   it('reads entities, values, relations and enums, with their descriptions', () => {
     const catalog = load(`
       "A person."

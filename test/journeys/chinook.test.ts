@@ -6,9 +6,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
-import type { JWK } from 'jose'
-import { introspect, localIssuer, STARTING_ROLE } from '../../src/cli/introspect.js'
-import { issueToken } from '../../src/cli/token.js'
+import { main } from '../../src/cli/concordat.js'
 import { loadConfig } from '../../src/config.js'
 import { startGateway } from '../../src/main.js'
 import { chinookSql, loadChinook } from '../support/chinook.js'
@@ -26,13 +24,22 @@ beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'concordat-chinook-'))
   whole = (await postgres.createDatabase()).url()
   await loadChinook(whole)
-  const report = await introspect(whole, { organization: 'chinook', out: join(folder, 'out') })
-  contract = await readFile(join(report.folder, 'schema/contract.graphql'), 'utf8')
+  await command('introspect', whole, '--organization', 'chinook', '--out', join(folder, 'out'))
+  contract = await readFile(join(folder, 'out/schema/contract.graphql'), 'utf8')
 }, 60_000)
 afterAll(async () => {
   await postgres.stop()
   await rm(folder, { recursive: true, force: true })
 })
+
+/** What `concordat` prints; it must end with 0. */
+async function command(...args: readonly string[]): Promise<string> {
+  let output = ''
+  const write = (text: string): void => void (output += text)
+  const code = await main(args, { write, writeError: write, environment: {}, onStop: () => () => undefined })
+  expect({ code, output }).toMatchObject({ code: 0 })
+  return output
+}
 
 /** Rows of a query on the undivided database, every value as text or null. */
 async function rows(sql: string): Promise<readonly Readonly<Record<string, string | null>>[]> {
@@ -40,30 +47,20 @@ async function rows(sql: string): Promise<readonly Readonly<Record<string, strin
 }
 
 describe('a database that was introspected', () => {
-  it('is served as `introspect` leaves it, to a token of its own key', async () => {
+  it('is checked, and served as `introspect` leaves it, to the token that its configuration names', async () => {
     const file = join(folder, 'out/concordat.yaml')
+    const text = await readFile(file, 'utf8')
     // The port may be taken where the test runs; nothing else is changed.
-    await writeFile(file, (await readFile(file, 'utf8')).replace('127.0.0.1:4000\n', '127.0.0.1:0\n'))
-    const config = loadConfig(file, {})
-    const gateway = await startGateway({ config, demo: null, writeLog: () => undefined })
+    await writeFile(file, text.replace('listen: 127.0.0.1:4000\n', 'listen: 127.0.0.1:0\n'))
+    expect(await command('check', '--config', file)).toMatch(/^chinook: fits/)
+    const gateway = await startGateway({ config: loadConfig(file, {}), demo: null, writeLog: () => undefined })
     try {
-      // The file was written by `introspect` as a JWK.
-      const privateJwk = JSON.parse(await readFile(join(folder, 'out/secrets/chinook-issuer.private.jwk'), 'utf8')) as JWK
-      const token = await issueToken({
-        privateJwk,
-        issuer: localIssuer('chinook'),
-        audience: config.gateway.audience,
-        subject: 'me',
-        roles: [STARTING_ROLE],
-        purposes: [],
-        claims: {},
-        lifetimeSeconds: 600,
-        nowMs: Date.now(),
-      })
+      const [, line = ''] = /^# {3}concordat (token .*)$/m.exec(text) ?? []
+      const token = await command(...line.replace('--key ', `--key ${join(folder, 'out')}/`).split(' '))
       const query = '{ employees(orderBy: [{ lastName: ASC }]) { totalCount nodes { organization firstName reportsTo { lastName } } } }'
       const response = await fetch(`${gateway.url}/graphql`, {
         method: 'POST',
-        headers: { 'content-type': 'application/json', authorization: `Bearer ${token}` },
+        headers: { 'content-type': 'application/json', authorization: `Bearer ${token.trim()}` },
         body: JSON.stringify({ query }),
       })
       const people = await rows(
