@@ -10,6 +10,7 @@ import type { Principal } from '../policy/principal.js'
 import type { Authenticate } from './authenticate.js'
 import type { Engine } from './engine.js'
 import type { Operations } from './operation.js'
+import { FieldRefusal } from './owners.js'
 import { type AnswerError, type EngineOutcome, NOTHING_SERVED } from './outcome.js'
 import type { GatewayRequest, GatewayResponse } from './request.js'
 import { respond } from './respond.js'
@@ -127,7 +128,8 @@ async function attempted(request: GatewayRequest, principal: Principal, parts: A
       throw new GatewayError('QUERY_TOO_COSTLY', `the answer is larger than ${parts.answerBytes} bytes`)
     return { ...known, ...NOTHING, ...outcome, status: 200, code: (outcome.errors[0]?.code as Code | undefined) ?? null }
   } catch (error) {
-    return { ...refusal(coded(error, request, parts), request), ...known }
+    const owner = error instanceof FieldRefusal ? parts.engine.refusalDisclosure(error, principal) : null
+    return { ...refusal(coded(error, request, parts), request), ...known, ...(owner && { owners: [owner] }) }
   }
 }
 

@@ -25,7 +25,7 @@ import { checkText, slotValues } from './input.js'
 import { mergePage, type OwnedRow } from './merge.js'
 import type { Operation } from './operation.js'
 import type { AnswerError, EngineOutcome, Sovereignty } from './outcome.js'
-import { type ChoiceContext, type ChosenOwner, chooseOwners } from './owners.js'
+import { type ChoiceContext, type ChosenOwner, chooseOwners, type FieldRefusal } from './owners.js'
 
 export interface EngineOrganization {
   readonly id: string
@@ -518,6 +518,32 @@ export class Engine {
     }
   }
 
+  /** What an owner's ledger says of an operation that its policy refused. */
+  refusalDisclosure({ grant, use, code }: FieldRefusal, principal: Principal): OwnerDisclosure | null {
+    const source = grant.types.get(use.type)?.source ?? [...grant.types.values()][0]?.source
+    if (!source) return null
+    return {
+      organization: grant.organization,
+      source,
+      types: [{ type: use.type, fields: [use.field], decisions: { [use.field]: 'deny' } }],
+      stores: [],
+      jurisdictions: this.jurisdictions([], grant.organization, principal),
+      rows: 0,
+      contribution: null,
+      outcome: 'refused',
+      code,
+    }
+  }
+
+  private jurisdictions(stores: readonly string[], organization: string, principal: Principal): OwnerDisclosure['jurisdictions'] {
+    const facts = this.parts.organizations.get(organization)
+    return {
+      stored: [...new Set(stores.flatMap((store) => facts?.stores.get(store)?.jurisdiction ?? []))],
+      gateway: this.parts.gatewayJurisdiction,
+      grantee: this.parts.organizations.get(principal.organization)?.jurisdiction ?? null,
+    }
+  }
+
   private ownerDisclosures(
     run: Run,
     tasks: readonly Task[],
@@ -533,17 +559,12 @@ export class Engine {
       const isFirst = !counted.has(organization) // several agreements of one owner: its rows are counted once
       counted.add(organization)
       const stores = [...new Set(own.flatMap((task) => task.connector?.store ?? []))]
-      const facts = this.parts.organizations.get(organization)
       disclosures.push({
         organization,
         source,
         types,
         stores,
-        jurisdictions: {
-          stored: [...new Set(stores.flatMap((store) => facts?.stores.get(store)?.jurisdiction ?? []))],
-          gateway: this.parts.gatewayJurisdiction,
-          grantee: this.parts.organizations.get(run.principal.organization)?.jurisdiction ?? null,
-        },
+        jurisdictions: this.jurisdictions(stores, organization, run.principal),
         rows: isFirst ? texts.length : 0,
         contribution: isFirst && texts.length > 0 ? texts : null,
         predicateText: own.map((task) => (task.connector ? task.connector.describe(task.native) : '')).join('\n'),

@@ -57,17 +57,24 @@ export function chooseOwners(type: string, uses: readonly FieldUse[], named: rea
     const decision = authorize(uses, grant, binding ?? unboundOf(organization, context.catalog), context.catalog)
     if (binding && decision.refused) {
       if (context.onForbidden === 'REFUSE') {
-        const { place } = decision.refused
-        throw new GatewayError('FIELD_NOT_USABLE', `\`${decision.refused.type}.${decision.refused.field}\` cannot be used here`, {
-          organization,
-          ...(place ? { locations: [place] } : {}),
-        })
+        throw new FieldRefusal(grant, decision.refused)
       }
       leftOut.push({ organization, code: 'FIELD_NOT_USABLE' })
     } else chosen.push({ organization, grant, binding, disclosures: decision.disclosures, uses })
   }
   chosen.sort((a, b) => compareText(a.organization, b.organization))
   return { chosen, leftOut }
+}
+
+/** An owner's policy refuses the operation for the use of a field; the owner's ledger has that too. */
+export class FieldRefusal extends GatewayError {
+  constructor(
+    readonly grant: OwnerGrant,
+    readonly use: FieldUse,
+  ) {
+    const { type, field, place } = use
+    super('FIELD_NOT_USABLE', `\`${type}.${field}\` cannot be used here`, { organization: grant.organization, ...(place && { locations: [place] }) })
+  }
 }
 
 /** An unknown organization and one without an agreement give the same answer. */
