@@ -1,7 +1,7 @@
 /** `concordat check`: connects to every store and says, for each organization, what does not fit the contract. */
 import pg from 'pg'
 import type { Config, OrganizationConfig, StoreConfig } from '../config.js'
-import type { Finding } from '../connectors/postgres/bind-tables.js'
+import type { Finding } from '../connectors/postgres/finding.js'
 import { resolveBinding } from '../connectors/postgres/bind-tables.js'
 import type { StoreDescription } from '../connectors/postgres/describe.js'
 import { describeStore } from '../connectors/postgres/describe.js'

@@ -2,7 +2,8 @@
  * A contract and its binding from what a database holds. Pure: names are made to be sensible in GraphQL, and whatever they cannot say is said in notes.
  */
 import type { ConfiguredField, ConfiguredType } from '../connectors/postgres/bind-tables.js'
-import { columnNamed, naturalScalar, resolveBinding } from '../connectors/postgres/bind-tables.js'
+import { columnNamed, resolveBinding } from '../connectors/postgres/bind-tables.js'
+import { naturalScalar } from '../connectors/postgres/column-fit.js'
 import type { ColumnDescription, ForeignKeyDescription, StoreDescription, TableDescription } from '../connectors/postgres/describe.js'
 import { COMMON_ROOTS, COMMON_TYPES, entityTypeNames, enumTypeNames } from '../gateway/api-schema.js'
 import { parseContract } from '../gateway/contract.js'

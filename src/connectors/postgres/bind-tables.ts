@@ -8,11 +8,15 @@
  * or `!` field has an error is left out.
  */
 import type { ColumnBinding, OrganizationBinding, RelationBinding, TableBinding, TypeBinding } from '../../query/binding.js'
-import type { BuiltinScalar, Catalog, EntityType, Field, ToOneField, ValueField, ValueType } from '../../query/catalog.js'
+import type { Catalog, EntityType, ToOneField, ValueField, ValueType } from '../../query/catalog.js'
 import { pluralOf, snakeCase } from '../../query/name.js'
 import { operandSortKey } from '../../query/value.js'
 import { quoteName } from '../sql/fragment.js'
-import type { ColumnDescription, IndexDescription, StoreDescription, TableDescription } from './describe.js'
+import { isComparable, misfitOf, valuesOf } from './column-fit.js'
+import type { ColumnDescription, StoreDescription, TableDescription } from './describe.js'
+import type { Finding, FindingRule, Place, Report } from './finding.js'
+import { placeText, sqlName } from './finding.js'
+import { checkStore, checkTable } from './table-findings.js'
 
 export interface BindingInput {
   readonly catalog: Catalog
@@ -35,22 +39,6 @@ export type ConfiguredField =
   | { readonly kind: 'column'; readonly columns: readonly string[]; readonly values: ReadonlyMap<string, string> | null; readonly multiply: string | null }
   | { readonly kind: 'constant'; readonly value: string | number | boolean | null }
 
-export type FindingRule =
-  'store' | 'setting' | 'name' | 'table' | 'column' | 'type' | 'nullability' | 'key' | 'relation' | 'index' | 'order' | 'privilege' | 'rowSecurity'
-
-/** Something that does not fit (`error`), or that serves worse than it could (`warning`). For the owner's eyes: it names tables and columns. */
-export interface Finding {
-  readonly severity: 'error' | 'warning'
-  readonly rule: FindingRule
-  readonly type: string | null
-  readonly field: string | null
-  /** `store.schema.table.column`, as far as it concerns one. */
-  readonly place: string | null
-  readonly problem: string
-  /** How to mend it. */
-  readonly hint: string
-}
-
 export function resolveBinding(input: BindingInput): { readonly binding: OrganizationBinding; readonly findings: readonly Finding[] } {
   const findings: Finding[] = []
   const report: Report = (finding) => findings.push({ type: null, field: null, place: null, ...finding })
@@ -68,16 +56,6 @@ export function resolveBinding(input: BindingInput): { readonly binding: Organiz
   for (const { place } of values.values()) checkTable(place, { catalog: input.catalog, bound: types.get(place.entity.name), report })
   for (const [store, { description }] of input.stores) if (description) checkStore({ store, description }, { tables, types, report })
   return { binding, findings }
-}
-
-type Report = (finding: Pick<Finding, 'severity' | 'rule' | 'problem' | 'hint'> & Partial<Finding>) => void
-
-/** A type of the contract and the table that holds its rows. */
-interface Place {
-  readonly entity: EntityType
-  readonly store: string
-  readonly table: TableDescription
-  readonly configured: ReadonlyMap<string, ConfiguredField>
 }
 
 interface Bound {
@@ -181,15 +159,6 @@ export function columnNamed(field: string, table: TableDescription): ColumnDescr
   return table.columns.get(snakeCase(field)) ?? table.columns.get(field) ?? null
 }
 
-/** As it is written in a configuration: parts with a dot or a quote stand in double quotes. */
-export function placeText(...parts: readonly string[]): string {
-  return parts.map((part) => (/[."]/.test(part) ? quoteName(part) : part)).join('.')
-}
-
-function sqlName(table: TableDescription): string {
-  return `${quoteName(table.schema)}.${quoteName(table.name)}`
-}
-
 // --- values ----------------------------------------------------------------------------------------------------------------------------------------------------
 
 function boundColumns(place: Place, report: Report): ReadonlyMap<string, ColumnBinding> {
@@ -277,150 +246,6 @@ function isJson(value: string | number | boolean): boolean {
   } catch {
     return false
   }
-}
-
-// --- types of values -------------------------------------------------------------------------------------------------------------------------------------------
-
-interface ColumnUse {
-  readonly column: ColumnDescription
-  readonly values: ReadonlyMap<string, string> | null
-  readonly multiply: string | null
-}
-
-const INTEGERS: ReadonlySet<string> = new Set(['smallint', 'integer', 'bigint'])
-const TEXTS: ReadonlySet<string> = new Set(['text', 'character varying', 'character', 'name'])
-
-/** Where the extension is installed decides its schema. */
-function isText(column: ColumnDescription): boolean {
-  return TEXTS.has(column.native) || /(^|\.)citext$/.test(column.native)
-}
-
-/** What each scalar is read from, in words; `fits` says the same. */
-const READ_FROM: Readonly<Record<BuiltinScalar, string>> = {
-  ID: 'text, integers, uuid',
-  String: 'text, character varying, character, citext, enum types',
-  Int: 'smallint, integer',
-  Float: 'real, double precision',
-  Boolean: 'boolean',
-  BigInt: 'smallint, integer, bigint, numeric without a fraction',
-  Decimal: 'numeric, smallint, integer, bigint',
-  DateTime: 'timestamp with time zone',
-  LocalDateTime: 'timestamp without time zone',
-  Date: 'date',
-  UUID: 'uuid',
-  JSON: 'json, jsonb',
-}
-
-function fits(scalar: BuiltinScalar, column: ColumnDescription): boolean {
-  const { native } = column
-  switch (scalar) {
-    case 'ID':
-      return isText(column) || INTEGERS.has(native) || native === 'uuid'
-    case 'String':
-      return isText(column) || column.labels !== null
-    case 'Int':
-      return native === 'smallint' || native === 'integer'
-    case 'Float':
-      return native === 'real' || native === 'double precision'
-    case 'Boolean':
-      return native === 'boolean'
-    case 'BigInt':
-      return INTEGERS.has(native) || /^numeric\(\d+,0\)(\[\])?$/.test(column.declared)
-    case 'Decimal':
-      return native === 'numeric' || INTEGERS.has(native)
-    case 'DateTime':
-      return native === 'timestamp with time zone'
-    case 'LocalDateTime':
-      return native === 'timestamp without time zone'
-    case 'Date':
-      return native === 'date'
-    case 'UUID':
-      return native === 'uuid'
-    case 'JSON':
-      return native === 'json' || native === 'jsonb'
-  }
-}
-
-/** The scalar that holds all values of the column; null where there is none. Enum types are `String` here. */
-export function naturalScalar(column: ColumnDescription): BuiltinScalar | null {
-  const inOrder: readonly BuiltinScalar[] = ['Int', 'BigInt', 'Decimal', 'Float', 'Boolean', 'DateTime', 'LocalDateTime', 'Date', 'UUID', 'JSON', 'String']
-  return inOrder.find((scalar) => fits(scalar, column)) ?? null
-}
-
-interface Misfit {
-  readonly problem: string
-  readonly hint: string
-}
-
-function misfitOf(field: ValueField, use: ColumnUse): Misfit | null {
-  const { column, values, multiply } = use
-  const { type } = field
-  if (field.list !== column.array) {
-    return {
-      problem: `\`${field.name}\` is ${field.list ? 'a list' : 'no list'}, the column is \`${column.declared}\``,
-      hint: field.list ? 'bind an array column' : 'bind a column that is no array',
-    }
-  }
-  if (field.list && (values || multiply !== null)) return { problem: '`values` and `multiply` are not for lists', hint: 'convert the elements in a view' }
-  if (multiply !== null) {
-    const isDecimal = type.name === 'Decimal' && fits('Decimal', column)
-    return isDecimal ? null : { problem: '`multiply` makes a Decimal of a number', hint: 'use it for a field of type `Decimal` over numeric or an integer' }
-  }
-  if (type.kind === 'enum') return enumMisfit(field, type, use)
-  if (values) return { problem: '`values` is for enums', hint: 'take it out, or convert in a view' }
-  if (fits(type.name, column)) return null
-  const natural = naturalScalar(column)
-  return {
-    problem: `\`${type.name}\` cannot be read from \`${column.declared}\``,
-    hint: `it is read from ${READ_FROM[type.name]}; bind another column or a view that converts it${natural ? `, or say \`${natural}\` in the contract` : ''}`,
-  }
-}
-
-function enumMisfit(field: ValueField, type: Extract<ValueType, { kind: 'enum' }>, { column, values }: ColumnUse): Misfit | null {
-  if (!values) {
-    if (!isText(column) && column.labels === null) {
-      return {
-        problem: `\`${type.name}\` cannot be read from \`${column.declared}\` by name`,
-        hint: `write \`{ column: ${column.name}, values: { stored: NAME } }\``,
-      }
-    }
-    const strange = (column.labels ?? []).filter((label) => !type.values.includes(label))
-    const hint = `map ${listed(strange)} with \`values\`, or add ${strange.length === 1 ? 'it' : 'them'} to \`${type.name}\``
-    return strange.length > 0 && (field.required || field.list)
-      ? { problem: `the column can hold ${listed(strange)}, which \`${type.name}\` does not have`, hint }
-      : null
-  }
-  if (!isText(column) && column.labels === null && !INTEGERS.has(column.native)) {
-    return { problem: `\`values\` cannot be read from \`${column.declared}\``, hint: 'bind a column of text, an enum type or integers' }
-  }
-  const unknown = [...values.values()].filter((name) => !type.values.includes(name))
-  if (unknown.length > 0) return { problem: `\`${type.name}\` does not have ${listed(unknown)}`, hint: `its values are ${listed(type.values)}` }
-  const impossible = [...values.keys()].filter((stored) => !canHold(column, stored))
-  if (impossible.length > 0)
-    return { problem: `\`${column.declared}\` cannot hold ${listed(impossible)}`, hint: 'write the stored values as the database prints them' }
-  const left = (column.labels ?? []).filter((label) => !values.has(label))
-  return field.required && left.length > 0
-    ? { problem: `\`values\` leaves out ${listed(left)}, and the field has \`!\``, hint: 'give each of them a name' }
-    : null
-}
-
-function canHold(column: ColumnDescription, stored: string): boolean {
-  if (column.labels) return column.labels.includes(stored)
-  if (isText(column)) return !stored.includes('\0')
-  const bits = { smallint: 16, integer: 32, bigint: 64 }[column.native] ?? 0
-  return /^(0|-?[1-9]\d{0,18})$/.test(stored) && BigInt.asIntN(bits, BigInt(stored)) === BigInt(stored)
-}
-
-/** Labels of an enum type that the contract does not have read as null, as stored values do that `values` does not list. */
-function valuesOf(field: ValueField, { column, values }: ColumnUse): ReadonlyMap<string, string> | null {
-  const { type } = field
-  if (values || type.kind !== 'enum' || !column.labels) return values
-  const known = column.labels.filter((label) => type.values.includes(label))
-  return known.length === column.labels.length ? null : new Map(known.map((label) => [label, label]))
-}
-
-function listed(names: readonly string[]): string {
-  return names.map((name) => `\`${name}\``).join(', ')
 }
 
 // --- relations -------------------------------------------------------------------------------------------------------------------------------------------------
@@ -516,229 +341,4 @@ function relationOver(columns: readonly (ColumnDescription | undefined)[], key: 
   const found = columns.filter((column) => column !== undefined)
   const comparable = found.length === key.length && found.every((column, index) => isComparable(column, key[index]))
   return comparable ? { columns: found.map(({ name, native, nullable }) => ({ column: name, native, nullable })) } : null
-}
-
-function isComparable(column: ColumnDescription, key: ColumnDescription | undefined): boolean {
-  if (!key || column.array) return false
-  return column.native === key.native || (INTEGERS.has(column.native) && INTEGERS.has(key.native)) || (isVarying(column) && isVarying(key))
-}
-
-/** Texts that are compared character by character; `character` drops blanks, citext folds letters. */
-function isVarying(column: ColumnDescription): boolean {
-  return column.native === 'text' || column.native === 'character varying'
-}
-
-// --- keys, indexes, orders -------------------------------------------------------------------------------------------------------------------------------------
-
-interface TableCheck {
-  readonly catalog: Catalog
-  /** Undefined: the type is left out, so only what is bound matters. */
-  readonly bound: TypeBinding | undefined
-  readonly report: Report
-}
-
-function checkTable(place: Place, { catalog, bound, report }: TableCheck): void {
-  if (bound?.kind !== 'table') return
-  const at = placeText(place.store, place.table.schema, place.table.name)
-  const say = (severity: Finding['severity'], rule: FindingRule, field: string | null, problem: string, hint: string): void =>
-    report({ severity, rule, type: place.entity.name, field, place: at, problem, hint })
-  if (!isIndexed(place.table)) {
-    say(
-      'warning',
-      'key',
-      null,
-      `\`${place.table.name}\` is ${KIND_WORDS[place.table.kind]}: nothing says that its key is unique, that \`!\` holds, or which index serves`,
-      'be sure of it, or bind a table',
-    )
-    return
-  }
-  checkKey(place, bound, say)
-  checkRelations(place, { catalog, bound, say })
-  checkOrders(place, bound, say)
-}
-
-type Say = (severity: Finding['severity'], rule: FindingRule, field: string | null, problem: string, hint: string) => void
-
-const KIND_WORDS = {
-  table: 'a table',
-  partitioned: 'a partitioned table',
-  view: 'a view',
-  materializedView: 'a materialized view',
-  foreign: 'a foreign table',
-} as const
-
-function isIndexed(table: TableDescription): boolean {
-  return table.kind === 'table' || table.kind === 'partitioned' || table.kind === 'materializedView'
-}
-
-function columnName(bound: TableBinding, field: string): readonly string[] {
-  const column = bound.columns.get(field)
-  return column?.kind === 'column' ? [column.column] : []
-}
-
-function checkKey({ entity, table }: Place, bound: TableBinding, say: Say): void {
-  const columns = entity.key.flatMap((field) => columnName(bound, field))
-  const isUnique = table.keys.some((key) => key.columns.every((column) => columns.includes(column)))
-  const quoted = columns.map(quoteName).join(', ')
-  if (!isUnique) {
-    say(
-      'error',
-      'key',
-      entity.key[0] ?? null,
-      `no unique index says that ${listed(columns)} identifies a row`,
-      `\`CREATE UNIQUE INDEX ON ${sqlName(table)} (${quoted})\`, or bind the columns of the primary key`,
-    )
-  }
-  const [first] = columns.flatMap((name) => table.columns.get(name) ?? [])
-  if (isUnique && first && isText(first) && !servesOrder(table, first)) {
-    say(
-      'warning',
-      'order',
-      entity.key[0] ?? null,
-      `rows are in the order of the key by code point, and no index on \`${first.name}\` is in that order`,
-      orderHint(table, first),
-    )
-  }
-}
-
-function checkRelations({ entity, table }: Place, { catalog, bound, say }: { catalog: Catalog; bound: TableBinding; say: Say }): void {
-  for (const [name, { columns }] of bound.relations) {
-    const names = columns.map(({ column }) => column)
-    if (names.length === 0 || table.indexes.some((index) => leadsWith(index, names))) continue
-    const hasInverse = [...(catalog.entities.get(targetOf(entity.fields.get(name)))?.fields.values() ?? [])].some(
-      (field) => field.kind === 'toMany' && field.target === entity.name && field.inverse === name,
-    )
-    const problem = `no index serves the relation \`${name}\` over ${listed(names)}`
-    say(hasInverse ? 'error' : 'warning', 'index', name, problem, `\`CREATE INDEX ON ${sqlName(table)} (${names.map(quoteName).join(', ')})\``)
-  }
-}
-
-function targetOf(field: Field | undefined): string {
-  return field?.kind === 'toOne' ? field.target : ''
-}
-
-/** Equality on all of these columns finds rows through the index. */
-function leadsWith(index: IndexDescription, columns: readonly string[]): boolean {
-  const leading = index.columns.slice(0, columns.length)
-  const covers = columns.every((column) => leading.some((part) => part.column === column && part.plain))
-  return covers && !index.partial && (index.method === 'btree' || (index.method === 'hash' && index.columns.length === 1))
-}
-
-/** The orders that callers will ask for: times and names that every row has, and the time of a series. */
-function checkOrders({ entity, table }: Place, bound: TableBinding, say: Say): void {
-  for (const field of entity.fields.values()) {
-    if (field.kind !== 'value' || entity.key.includes(field.name) || !isLikelyOrder(field, entity)) continue
-    const column = table.columns.get(columnName(bound, field.name)[0] ?? '')
-    if (!column || servesOrder(table, column)) continue
-    const other = isText(column) && table.indexes.some(({ columns }) => columns[0]?.column === column.name)
-    const problem = other
-      ? `the index on \`${column.name}\` is not in code point order, which is the order of texts here`
-      : `no index serves an order by \`${field.name}\``
-    say('warning', 'order', field.name, problem, orderHint(table, column))
-  }
-}
-
-function isLikelyOrder(field: ValueField, entity: EntityType): boolean {
-  const isOrderly = !field.list && field.type.kind === 'builtin' && ['DateTime', 'LocalDateTime', 'Date', 'String'].includes(field.type.name)
-  return isOrderly && (field.required || field.name === entity.seriesTime)
-}
-
-function servesOrder(table: TableDescription, column: ColumnDescription): boolean {
-  return table.indexes.some(({ method, partial, columns: [first] }) => {
-    const isSame = method === 'btree' && !partial && first?.column === column.name && first.plain
-    return isSame && (!isText(column) || (first.collation === 'C' && isVarying(column)))
-  })
-}
-
-function orderHint(table: TableDescription, column: ColumnDescription): string {
-  if (isText(column) && !isVarying(column)) return 'make the column one of type text, with an index in COLLATE "C", if callers order by it'
-  return `\`CREATE INDEX ON ${sqlName(table)} (${quoteName(column.name)}${isText(column) ? ' COLLATE "C"' : ''})\` if callers order by it`
-}
-
-// --- the store and its role ------------------------------------------------------------------------------------------------------------------------------------
-
-interface StoreCheck {
-  readonly tables: readonly Place[]
-  readonly types: ReadonlyMap<string, TypeBinding>
-  readonly report: Report
-}
-
-const VERSION_MIN = 140_000
-
-function checkStore({ store, description }: { store: string; description: StoreDescription }, { tables, types, report }: StoreCheck): void {
-  const say = (severity: Finding['severity'], rule: FindingRule, problem: string, hint: string): void => report({ severity, rule, place: store, problem, hint })
-  const own = tables.filter((place) => place.store === store)
-  const role = quoteName(description.role.name)
-  if (description.version < VERSION_MIN) say('error', 'store', 'the server is older than PostgreSQL 14', 'upgrade it')
-  if (description.encoding !== 'UTF8') say('error', 'store', `the database is encoded in ${description.encoding}`, 'move the data to a database in UTF8')
-  if (description.loggedParameterBytes.statements !== 0 || description.loggedParameterBytes.errors !== 0) {
-    const hint = `as a superuser: \`ALTER ROLE ${role} SET log_parameter_max_length = 0; ALTER ROLE ${role} SET log_parameter_max_length_on_error = 0\``
-    say('warning', 'setting', "the server may log the parameters of the gateway's statements, which hold values and keys of pseudonyms", hint)
-  }
-  checkPrivileges(own, { types, role, report })
-  checkRowSecurity(own, { description, say })
-}
-
-function checkPrivileges(own: readonly Place[], { types, role, report }: { types: StoreCheck['types']; role: string; report: Report }): void {
-  for (const { entity, store, table } of own) {
-    const bound = types.get(entity.name)
-    const used = bound?.kind === 'table' ? usedColumns(bound) : []
-    const hidden = used.filter((name) => table.columns.get(name)?.readable === false)
-    if (!table.reachable || hidden.length > 0) {
-      const schema = table.reachable ? '' : `GRANT USAGE ON SCHEMA ${quoteName(table.schema)} TO ${role}; `
-      report({
-        severity: 'error',
-        rule: 'privilege',
-        type: entity.name,
-        place: placeText(store, table.schema, table.name),
-        problem: table.reachable ? `the gateway's role may not read ${listed(hidden)}` : `the gateway's role may not use the schema \`${table.schema}\``,
-        hint: `\`${schema}GRANT SELECT (${used.map(quoteName).join(', ')}) ON ${sqlName(table)} TO ${role}\``,
-      })
-    }
-  }
-}
-
-function usedColumns(bound: TableBinding): readonly string[] {
-  const values = [...bound.columns.values()].flatMap((column) => (column.kind === 'column' ? [column.column] : []))
-  const relations = [...bound.relations.values()].flatMap(({ columns }) => columns.map(({ column }) => column))
-  return [...new Set([...values, ...relations])]
-}
-
-/** Row-level security is the second wall; the first one stands without it, so these are warnings. */
-function checkRowSecurity(
-  own: readonly Place[],
-  { description, say }: { description: StoreDescription; say: (severity: Finding['severity'], rule: FindingRule, problem: string, hint: string) => void },
-): void {
-  const tables = [...new Set(own.map(({ table }) => table))]
-  const named = (which: readonly TableDescription[]) => listed(which.map(({ schema, name }) => placeText(schema, name)))
-  if (description.role.bypassesRowSecurity) {
-    const what = description.role.superuser ? 'is a superuser' : 'has BYPASSRLS'
-    say(
-      'warning',
-      'rowSecurity',
-      `the gateway's role ${what}, so row-level security does not hold for it`,
-      'let the gateway connect as a role with no rights but SELECT',
-    )
-  }
-  const open = tables.filter(({ kind, rowSecurity }) => (kind === 'table' || kind === 'partitioned') && !rowSecurity.enabled)
-  if (open.length > 0)
-    say('warning', 'rowSecurity', `row-level security is off for ${named(open)}`, '`concordat rls render` writes the policies; apply them as the owner')
-  const owned = tables.filter((table) => table.owned && table.rowSecurity.enabled && !table.rowSecurity.forced)
-  if (owned.length > 0 && !description.role.bypassesRowSecurity) {
-    say(
-      'warning',
-      'rowSecurity',
-      `the gateway's role owns ${named(owned)}, so row-level security does not hold for it`,
-      'connect as a role that owns nothing, or `ALTER TABLE … FORCE ROW LEVEL SECURITY`',
-    )
-  }
-  const views = tables.filter(({ kind, invoker }) => kind === 'view' && !invoker)
-  if (views.length > 0) {
-    say(
-      'warning',
-      'rowSecurity',
-      `the policies of the tables below do not hold for the caller of ${named(views)}`,
-      'from PostgreSQL 15 on: `ALTER VIEW … SET (security_invoker = true)`',
-    )
-  }
 }

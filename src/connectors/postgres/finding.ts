@@ -1,0 +1,44 @@
+/** What `check` says of a binding: findings, and the words that they are written in. */
+import type { EntityType } from '../../query/catalog.js'
+import { quoteName } from '../sql/fragment.js'
+import type { ConfiguredField } from './bind-tables.js'
+import type { TableDescription } from './describe.js'
+
+export type FindingRule =
+  'store' | 'setting' | 'name' | 'table' | 'column' | 'type' | 'nullability' | 'key' | 'relation' | 'index' | 'order' | 'privilege' | 'rowSecurity'
+
+/** Something that does not fit (`error`), or that serves worse than it could (`warning`). For the owner's eyes: it names tables and columns. */
+export interface Finding {
+  readonly severity: 'error' | 'warning'
+  readonly rule: FindingRule
+  readonly type: string | null
+  readonly field: string | null
+  /** `store.schema.table.column`, as far as it concerns one. */
+  readonly place: string | null
+  readonly problem: string
+  /** How to mend it. */
+  readonly hint: string
+}
+
+export type Report = (finding: Pick<Finding, 'severity' | 'rule' | 'problem' | 'hint'> & Partial<Finding>) => void
+
+/** A type of the contract and the table that holds its rows. */
+export interface Place {
+  readonly entity: EntityType
+  readonly store: string
+  readonly table: TableDescription
+  readonly configured: ReadonlyMap<string, ConfiguredField>
+}
+
+/** As it is written in a configuration: parts with a dot or a quote stand in double quotes. */
+export function placeText(...parts: readonly string[]): string {
+  return parts.map((part) => (/[."]/.test(part) ? quoteName(part) : part)).join('.')
+}
+
+export function sqlName(table: TableDescription): string {
+  return `${quoteName(table.schema)}.${quoteName(table.name)}`
+}
+
+export function listed(names: readonly string[]): string {
+  return names.map((name) => `\`${name}\``).join(', ')
+}
