@@ -464,15 +464,18 @@ export function nearest(name: string, names: readonly string[]): string | null {
   return best !== undefined && best.distance <= Math.max(1, Math.floor(name.length / 3)) ? best.each : null
 }
 
+/** With swapped neighbours as one edit (optimal string alignment). */
 function editDistance(a: string, b: string): number {
-  let previous = Array.from({ length: b.length + 1 }, (_, index) => index)
-  for (const [row, letter] of [...a].entries()) {
-    const current = [row + 1]
+  const rows = [Array.from({ length: b.length + 1 }, (_, index) => index)]
+  for (let row = 1; row <= a.length; row += 1) {
+    const [previous = [], before] = [rows.at(-1), rows.at(-2)]
+    const current = [row]
     for (let column = 1; column <= b.length; column += 1) {
-      const substituted = (previous[column - 1] ?? 0) + (letter === b[column - 1] ? 0 : 1)
-      current.push(Math.min(substituted, (previous[column] ?? 0) + 1, (current[column - 1] ?? 0) + 1))
+      const substituted = (previous[column - 1] ?? 0) + (a[row - 1] === b[column - 1] ? 0 : 1)
+      const swapped = a[row - 1] === b[column - 2] && a[row - 2] === b[column - 1] ? (before?.[column - 2] ?? Infinity) + 1 : Infinity
+      current.push(Math.min(substituted, swapped, (previous[column] ?? 0) + 1, (current[column - 1] ?? 0) + 1))
     }
-    previous = current
+    rows.push(current)
   }
-  return previous[b.length] ?? 0
+  return rows.at(-1)?.[b.length] ?? 0
 }

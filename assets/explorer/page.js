@@ -7,12 +7,24 @@
   /** Where the page runs in a demo: its principals, each with a token. */
   let principals = []
 
-  const EXAMPLE = `# Ctrl-Enter runs a query. The answer's extensions say who served it, what was masked or
-# withheld under which agreement, and where its receipt is.
+  const EXAMPLE = `# Ctrl-Enter runs a query. The answer's extensions say
+# who served it, what was masked or withheld under which
+# agreement, and where its receipt is.
 query Agents {
-  agents(first: 5, where: { status: { eq: ACTIVE } }, orderBy: [{ name: ASC }]) {
+  agents(
+    first: 5
+    where: { status: { eq: ACTIVE } }
+    orderBy: [{ name: ASC }]
+  ) {
     totalCount
-    nodes { id organization name status monthlyBudget owner { name } }
+    nodes {
+      id
+      organization
+      name
+      status
+      monthlyBudget
+      owner { name }
+    }
     pageInfo { hasNextPage endCursor }
   }
 }

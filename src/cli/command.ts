@@ -98,8 +98,10 @@ function parsed(
 function parseMistake(command: Command, args: readonly string[], error: unknown): string {
   const names = command.options.map(({ name }) => name)
   const unknown = args.map((arg) => /^-{1,2}([^=]*)/.exec(arg)?.[1] ?? null).find((name) => name !== null && name !== '' && !names.includes(name))
-  if (unknown === undefined || unknown === null)
-    return error instanceof Error ? (error.message.split('\n')[0] ?? 'the arguments cannot be read') : 'the arguments cannot be read'
+  if (unknown === undefined || unknown === null) {
+    const said = typeof error === 'object' && error !== null && 'message' in error ? String(error.message).split('\n')[0] : undefined
+    return said ?? 'the arguments cannot be read'
+  }
   const near = nearest(unknown, names)
   if (near !== null) return `there is no option --${unknown}; did you mean --${near}?`
   return names.length === 0

@@ -1,5 +1,6 @@
 /** The command `concordat`: finds the command that is meant, reads its arguments, and says in one line why it cannot be run. */
 import { AGREEMENT_SIGN, AGREEMENT_VERIFY } from './agreement-command.js'
+import { AUDIT_EXPORT, AUDIT_KEY, AUDIT_LIST, AUDIT_VERIFY } from './audit-command.js'
 import { CHECK } from './check-command.js'
 import { help, readArguments, UsageError, type Command, type CommandContext } from './command.js'
 import { DEMO } from './demo-command.js'
@@ -9,7 +10,20 @@ import { SERVE } from './serve-command.js'
 import { TOKEN } from './token-command.js'
 import { nearest, SettingsError } from '../settings.js'
 
-const COMMANDS: readonly Command[] = [DEMO, SERVE, INTROSPECT, CHECK, EXPLAIN, TOKEN, AGREEMENT_SIGN, AGREEMENT_VERIFY]
+const COMMANDS: readonly Command[] = [
+  DEMO,
+  SERVE,
+  INTROSPECT,
+  CHECK,
+  EXPLAIN,
+  TOKEN,
+  AGREEMENT_SIGN,
+  AGREEMENT_VERIFY,
+  AUDIT_LIST,
+  AUDIT_EXPORT,
+  AUDIT_VERIFY,
+  AUDIT_KEY,
+]
 
 const [FOUND_MISTAKES, UNUSABLE] = [1, 2]
 
@@ -41,24 +55,38 @@ export async function main(args: readonly string[], context: CommandContext): Pr
 
 function overview(words: readonly string[], args: readonly string[], { write, writeError }: CommandContext): number {
   const [first, second] = words
-  if (first === undefined || first === 'help' || args.includes('--help') || args.includes('-h')) {
-    write(overviewText(COMMANDS.filter(({ name }) => first === undefined || first.startsWith('-') || first === 'help' || name.startsWith(`${first} `))))
-    return first === undefined ? UNUSABLE : 0
+  const asksForHelp = args.length === 0 || first === 'help' || args.includes('--help') || args.includes('-h')
+  const group = COMMANDS.filter(({ name }) => name.startsWith(`${first ?? ''} `))
+  if (asksForHelp) {
+    write(overviewText(group.length > 0 ? group : COMMANDS))
+    return args.length === 0 ? UNUSABLE : 0
   }
-  const group = COMMANDS.filter(({ name }) => name.startsWith(`${first} `)).map(({ name }) => name.slice(first.length + 1))
-  const [asked, names] =
-    group.length > 0 && second !== undefined ? [second, group] : [first, [...new Set(COMMANDS.map(({ name }) => name.split(' ')[0] ?? name))]]
-  const near = nearest(asked, names)
-  const choices = group.length > 0 ? `write ${group.map((name) => `\`concordat ${first} ${name}\``).join(' or ')}` : `\`concordat help\` lists the commands`
-  writeError(
-    `concordat: there is no command \`${[first, ...(group.length > 0 && second !== undefined ? [second] : [])].join(' ')}\`; ${near === null ? choices : `did you mean \`${near}\`?`}\n`,
-  )
+  writeError(`concordat: ${group.length > 0 ? unknownInGroup(group, second) : unknownCommand(first ?? '')}\n`)
   return UNUSABLE
 }
 
+function unknownCommand(word: string): string {
+  const near = nearest(word, [...new Set(COMMANDS.map(({ name }) => name.split(' ')[0] ?? name))])
+  return `there is no command \`${word}\`; ${near === null ? '`concordat help` lists the commands' : `did you mean \`${near}\`?`}`
+}
+
+/** For a first word that several commands share. */
+function unknownInGroup(group: readonly Command[], word: string | undefined): string {
+  const near =
+    word === undefined
+      ? null
+      : nearest(
+          word,
+          group.map(({ name }) => name.split(' ')[1] ?? ''),
+        )
+  const [first] = group[0]?.name.split(' ') ?? []
+  return near === null
+    ? `write ${group.map(({ name }) => `\`concordat ${name}\``).join(' or ')}`
+    : `there is no command \`${first} ${word}\`; did you mean \`${first} ${near}\`?`
+}
+
 function overviewText(commands: readonly Command[]): string {
-  const shown = commands.length === 0 ? COMMANDS : commands
-  const width = Math.max(...shown.map(({ name }) => name.length))
-  const lines = shown.map(({ name, summary }) => `  ${name.padEnd(width)}  ${summary}`)
+  const width = Math.max(...commands.map(({ name }) => name.length))
+  const lines = commands.map(({ name, summary }) => `  ${name.padEnd(width)}  ${summary}`)
   return `Concordat: one GraphQL API over data that stays with its owners.\n\nUsage: concordat COMMAND\n\n${lines.join('\n')}\n\nconcordat COMMAND --help says more about each.\n`
 }
