@@ -6,6 +6,7 @@ import { help, readArguments, UsageError, type Command, type CommandContext } fr
 import { DEMO } from './demo-command.js'
 import { EXPLAIN } from './explain-command.js'
 import { INTROSPECT } from './introspect-command.js'
+import { RLS_RENDER } from './rls-command.js'
 import { SERVE } from './serve-command.js'
 import { TOKEN } from './token-command.js'
 import { nearest, SettingsError } from '../settings.js'
@@ -23,6 +24,7 @@ const COMMANDS: readonly Command[] = [
   AUDIT_EXPORT,
   AUDIT_VERIFY,
   AUDIT_KEY,
+  RLS_RENDER,
 ]
 
 const [FOUND_MISTAKES, UNUSABLE] = [1, 2]

@@ -1,14 +1,16 @@
 import { createServer } from 'node:net'
 import { join, resolve } from 'node:path'
-import { loadConfig } from '../config.js'
+import { loadConfig, type Config } from '../config.js'
 import type { DemoPrincipal } from '../gateway/server.js'
 import { startGateway } from '../main.js'
 import { UsageError, type Command, type CommandContext } from './command.js'
 import { cacheFolder, layConfiguration, layPolicies } from './demo/demo-folder.js'
 import { demoKeys } from './demo/demo-keys.js'
-import { startDemoStores } from './demo/demo-stores.js'
+import { startDemoStores, type DemoStores } from './demo/demo-stores.js'
 import { DEMO_TOKEN_DAYS, demoPrincipals } from './demo/demo-tokens.js'
+import { DEMO_ORGANIZATIONS } from './demo/platform-data.js'
 import { noteDemo, runningDemo } from './demo/running-demo.js'
+import { rlsScripts } from './rls.js'
 
 const DEFAULT_PORT = 4000
 
@@ -75,6 +77,7 @@ async function runDemo(demo: Demo, context: CommandContext): Promise<number> {
     const stores = await startDemoStores({ dataDirectory: data, signal: stopping.signal, ...(scale !== null && { scale }) })
     try {
       const config = loadConfig(await layConfiguration(data, { port, stores }), context.environment)
+      await protectStores(stores, config)
       const principals = await demoPrincipals(keys, Date.now())
       const gateway = await startGateway({ config, demo: principals })
       const forget = await noteDemo(cache, { url: gateway.url, data, startedMs: Date.now() })
@@ -96,6 +99,17 @@ async function runDemo(demo: Demo, context: CommandContext): Promise<number> {
   } finally {
     unlisten()
   }
+}
+
+/** The second wall, as the owners of the demo would apply it; only where policies have changed is there anything to do. */
+async function protectStores(stores: DemoStores, config: Config): Promise<void> {
+  const nowMs = Date.now()
+  await Promise.all(
+    DEMO_ORGANIZATIONS.map(async (organization) => {
+      const scripts = await rlsScripts(config, { organization, store: null, role: null, ownRoles: [] }, nowMs)
+      for (const { statements } of scripts) await stores.protect(organization, statements)
+    }),
+  )
 }
 
 /** Before minutes are spent on databases. @throws Error when somebody listens on the port. */

@@ -66,6 +66,7 @@ const COMMANDS = [
   'audit export',
   'audit verify',
   'audit key',
+  'rls render',
 ]
 
 describe('the command line', () => {
