@@ -96,7 +96,17 @@ export function combineGroups(plan: AggregatePlan, entity: EntityType, groups: r
     const other = combined.get(name)
     combined.set(name, other ? combine(plan, entity, [other, group]) : group)
   }
+  if (plan.groupBy.length === 0 && combined.size === 0) return [{ keys: [], count: 0n, measures: plan.measures.map(({ fn }) => NOTHING[fn]) }]
   return [...combined.values()]
+}
+
+/** A measure over no rows. */
+const NOTHING: Readonly<Record<Measure['fn'], MeasureParts>> = {
+  sum: { kind: 'sum', sum: null },
+  avg: { kind: 'avg', sum: null, count: 0n },
+  min: { kind: 'min', value: null },
+  max: { kind: 'max', value: null },
+  countDistinct: { kind: 'countDistinct', count: 0n },
 }
 
 function combine(plan: AggregatePlan, entity: EntityType, [a, b]: readonly [Group, Group]): Group {

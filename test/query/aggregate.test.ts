@@ -134,6 +134,13 @@ describe('groups of several owners', () => {
     ])
   })
 
+  it('are one group over no rows as well where nobody takes part', () => {
+    const of = plan({ groupBy: [], measures: measured.measures, fields: measured.fields })
+    const none = groups(of, {})
+    expect(none).toEqual(groups(of, { aurora: [['0', null, null, '0', null, '0', null, null]] }))
+    expect(aggregateJson(of, entity, none)).toContain('"count":"0"')
+  })
+
   it('never add distinct counts of two owners', () => {
     const distinct = plan({ measures: [{ fn: 'countDistinct', field: 'name' }] })
     expect(() => groups(distinct, { aurora: [['1', '1', '1']], borealis: [['1', '1', '1']] })).toThrow('invariant')
