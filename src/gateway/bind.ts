@@ -61,7 +61,7 @@ export type BoundRoot =
       readonly fields: readonly { readonly responseKey: string; readonly field: 'id' | 'name' | 'jurisdiction' | '__typename' }[]
     })
   | (RootBase & { readonly kind: 'typename' })
-  | (RootBase & { readonly kind: 'introspection'; readonly node: FieldNode })
+  | (RootBase & { readonly kind: 'introspection'; readonly nodes: readonly FieldNode[] })
 
 /** What must hold of a value in each request, beyond its type. */
 export interface ValueCheck {
@@ -185,7 +185,7 @@ function bindRoot(
   const base = { responseKey, uses: context.uses, place: placeOf(node) }
   const name = node.name.value
   if (name === '__typename') return { root: { ...base, kind: 'typename' }, costs: [] }
-  if (name === '__schema' || name === '__type') return { root: { ...base, kind: 'introspection', node }, costs: [] }
+  if (name === '__schema' || name === '__type') return { root: { ...base, kind: 'introspection', nodes }, costs: [] }
   const entry = context.index.roots.get(name)
   const definition = queryType.getFields()[name]
   invariant(entry && definition, `root field ${name} is known`)

@@ -344,14 +344,16 @@ export class Engine {
       case 'typename':
         return '"Query"'
       case 'introspection':
-        return this.introspection(root.node, context.run)
+        return this.introspection(root.nodes, context.run)
       case 'organizations':
         return this.organizationsText(root, context.run)
       case 'connection':
         return this.connection(root, context)
       case 'lookup': {
-        const [rows] = this.rowsOf(root.list, context)
-        return rows?.rows[0]?.texts[0] ?? 'null'
+        const [owner] = this.rowsOf(root.list, context)
+        const row = owner?.rows[0]
+        if (owner && row) this.give([{ ...row, organization: owner.organization }], context)
+        return row?.texts[0] ?? 'null'
       }
       case 'nodes':
         return this.nodesText(root, context)
@@ -465,16 +467,17 @@ export class Engine {
   }
 
   /** Introspection tells of the schema only, which is the same for everybody: graphql-js answers it. */
-  private introspection(node: FieldNode, { operation, variables }: Run): string {
+  private introspection(nodes: readonly FieldNode[], { operation, variables }: Run): string {
     const definition = {
       ...operation.definition,
       directives: [],
-      selectionSet: { kind: Kind.SELECTION_SET as const, selections: [{ ...node, directives: [] }] },
+      selectionSet: { kind: Kind.SELECTION_SET as const, selections: nodes.map((node) => ({ ...node, directives: [] })) },
     }
     const document: DocumentNode = { kind: Kind.DOCUMENT, definitions: [definition, ...operation.fragments.values()] }
     const result = executeGraphql({ schema: this.parts.schema, document, variableValues: (variables ?? {}) as Record<string, unknown> })
     invariant(!(result instanceof Promise), 'introspection is synchronous')
-    return JSON.stringify(result.data?.[node.alias?.value ?? node.name.value] ?? null)
+    const [value] = Object.values(result.data ?? {}) // all nodes answer under one key
+    return JSON.stringify(value ?? null)
   }
 
   /** Notes the texts that leave, by owner, for the ledger's digest. */
