@@ -748,7 +748,8 @@ function isIncluded(directives: NonNullable<FieldNode['directives']>, context: B
     if (name !== 'skip' && name !== 'include') return true
     const argument = directive.arguments?.[0]?.value
     const condition = argument?.kind === Kind.VARIABLE ? context.variables[argument.name.value] : argument?.kind === Kind.BOOLEAN && argument.value
-    return name === 'include' ? condition === true : condition !== true
+    if (typeof condition !== 'boolean') throw refuse('BAD_USER_INPUT', `null for \`@${name}\``, placeOf(directive), `@${name}.if`)
+    return name === 'include' ? condition : !condition
   })
 }
 

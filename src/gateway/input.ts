@@ -2,10 +2,12 @@
  * Arguments as the binder reads them: literals of the document and values of the variables in one form, with scalars turned into operands. What a plan depends on
  * (which keys are there, which order, whether null) stands in the structure; scalar values do not.
  */
-import type { GraphQLInputType, ValueNode } from 'graphql'
+import type { GraphQLEnumType, GraphQLInputType, GraphQLScalarType, ValueNode } from 'graphql'
 import { isEnumType, isInputObjectType, isListType, isNonNullType, isScalarType } from 'graphql'
 import { GatewayError, invariant } from '../errors.js'
+import type { BuiltinScalar } from '../query/catalog.js'
 import type { Operand, Scalar } from '../query/predicate.js'
+import { parseInput, parseLiteral } from './scalars.js'
 
 export interface Place {
   readonly line: number
@@ -21,7 +23,8 @@ export type Input =
 
 /** How a slot gets its value from the coerced variables of a request. */
 export type Slot =
-  | { readonly kind: 'variable'; readonly path: readonly (string | number)[] }
+  /** `json`: the variable holds a JSON value, and the slot its text. */
+  | { readonly kind: 'variable'; readonly path: readonly (string | number)[]; readonly json: boolean }
   | { readonly kind: 'list'; readonly items: readonly (Slot | { readonly kind: 'value'; readonly value: Scalar })[] }
 
 export interface InputContext {
@@ -34,7 +37,12 @@ export interface InputContext {
 /** @returns undefined where nothing was given: no node, or a variable without a value. */
 export function inputOf(node: ValueNode | undefined, type: GraphQLInputType, context: InputContext): Input | undefined {
   if (!node) return undefined
-  if (isNonNullType(type)) return inputOf(node, type.ofType, context)
+  if (isNonNullType(type)) {
+    const input = inputOf(node, type.ofType, context)
+    // A variable that may be null passes validation here as long as it has a default.
+    if (input?.kind === 'null') throw new GatewayError('BAD_USER_INPUT', 'null where a value is required', placed(input.place))
+    return input
+  }
   const place = node.loc ? { line: node.loc.startToken.line, column: node.loc.startToken.column } : null
   if (node.kind === 'Variable') {
     const name = node.name.value
@@ -55,9 +63,19 @@ export function inputOf(node: ValueNode | undefined, type: GraphQLInputType, con
     return { kind: 'object', fields, place }
   }
   invariant(isScalarType(type) || isEnumType(type), 'leaf type')
-  const value = type.parseLiteral(node, context.variables) as Scalar
+  const value = literalValue(node, type, place)
   checkText(value)
   return { kind: 'leaf', operand: { kind: 'constant', value }, current: value, place }
+}
+
+/** The canonical form: graphql-js's own scalars are looser, and JSON would come as a value instead of its text. */
+function literalValue(node: ValueNode, type: GraphQLScalarType | GraphQLEnumType, place: Place | null): Scalar {
+  if (isEnumType(type)) return type.parseLiteral(node, {}) as Scalar // checked by validation
+  try {
+    return parseLiteral(type.name as BuiltinScalar, node) // the API has no other scalars
+  } catch {
+    throw new GatewayError('BAD_USER_INPUT', `not a value of \`${type.name}\``, placed(place))
+  }
 }
 
 /** The place of a node in the document, for errors; null for nodes without a location. */
@@ -80,7 +98,7 @@ function inputOfValue(
     const element = isNonNullType(type.ofType) ? type.ofType.ofType : type.ofType
     if (isScalarType(element) || isEnumType(element)) {
       if (value.some((item) => item === null)) throw new GatewayError('BAD_USER_INPUT', 'a list holds null', placed(place))
-      return { kind: 'leaf', operand: slot(slots, { kind: 'variable', path }), current: value as Scalar[], place }
+      return { kind: 'leaf', operand: slot(slots, { kind: 'variable', path, json: false }), current: value as Scalar[], place }
     }
     const items = value.map(
       (item: unknown, index) => inputOfValue(item, element as GraphQLInputType, [...path, index], context) ?? { kind: 'null' as const, place },
@@ -96,7 +114,8 @@ function inputOfValue(
     }
     return { kind: 'object', fields, place }
   }
-  return { kind: 'leaf', operand: slot(slots, { kind: 'variable', path }), current: value as Scalar, place }
+  const json = type.name === 'JSON'
+  return { kind: 'leaf', operand: slot(slots, { kind: 'variable', path, json }), current: json ? parseInput('JSON', value) : (value as Scalar), place }
 }
 
 function listInput(nodes: readonly ValueNode[], itemType: GraphQLInputType, context: InputContext & { place: Place | null }): Input {
@@ -137,7 +156,7 @@ function slotValue(source: Slot, variables: Readonly<Record<string, unknown>>): 
   if (source.kind === 'list') return source.items.map((item) => (item.kind === 'value' ? item.value : (slotValue(item, variables) as Scalar)))
   let value: unknown = variables
   for (const step of source.path) value = (value as Record<string | number, unknown>)[step]
-  return value as Scalar | readonly Scalar[] | null
+  return source.json && value !== null ? parseInput('JSON', value) : (value as Scalar | readonly Scalar[] | null)
 }
 
 /**
