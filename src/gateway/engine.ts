@@ -10,7 +10,7 @@ import { CODES, type Code, GatewayError, invariant } from '../errors.js'
 import type { Authority, GrantSource } from '../policy/authority.js'
 import type { Principal } from '../policy/principal.js'
 import { restrict } from '../policy/restrict.js'
-import { aggregateJson, combineGroups, readGroup, releasedGroups } from '../query/aggregate.js'
+import { aggregateJson, combineGroups, groupsOfNobody, readGroup, releasedGroups } from '../query/aggregate.js'
 import type { OrganizationBinding } from '../query/binding.js'
 import { type Catalog, ORGANIZATION_FIELD } from '../query/catalog.js'
 import { parseGlobalId } from '../query/global-id.js'
@@ -448,7 +448,7 @@ export class Engine {
       context.given.set(organization, given)
       return chunk.rows.map((row) => readGroup(aggregate, row.keys, organization))
     })
-    const combined = combineGroups(aggregate, entity, groups)
+    const combined = own.length === 0 ? groupsOfNobody(aggregate) : combineGroups(aggregate, entity, groups)
     return aggregateJson(
       aggregate,
       entity,

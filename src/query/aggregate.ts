@@ -96,8 +96,12 @@ export function combineGroups(plan: AggregatePlan, entity: EntityType, groups: r
     const other = combined.get(name)
     combined.set(name, other ? combine(plan, entity, [other, group]) : group)
   }
-  if (plan.groupBy.length === 0 && combined.size === 0) return [{ keys: [], count: 0n, measures: plan.measures.map(({ fn }) => NOTHING[fn]) }]
   return [...combined.values()]
+}
+
+/** The groups of a plan that nobody is asked for. (An owner that is asked and gives none has none that `having` lets through.) */
+export function groupsOfNobody(plan: AggregatePlan): Group[] {
+  return plan.groupBy.length > 0 ? [] : [{ keys: [], count: 0n, measures: plan.measures.map(({ fn }) => NOTHING[fn]) }]
 }
 
 /** A measure over no rows. */

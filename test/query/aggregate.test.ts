@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals'
 
 import type { Group } from '../../src/query/aggregate.js'
-import { aggregateJson, combineGroups, groupTexts, matchesHaving, readGroup, releasedGroups } from '../../src/query/aggregate.js'
+import { aggregateJson, combineGroups, groupsOfNobody, groupTexts, matchesHaving, readGroup, releasedGroups } from '../../src/query/aggregate.js'
 import type { BuiltinScalar, EntityType, ValueField } from '../../src/query/catalog.js'
 import type { AggregatePlan, Having } from '../../src/query/plan.js'
 import type { Operand, Scalar } from '../../src/query/predicate.js'
@@ -136,7 +136,7 @@ describe('groups of several owners', () => {
 
   it('are one group over no rows as well where nobody takes part', () => {
     const of = plan({ groupBy: [], measures: measured.measures, fields: measured.fields })
-    const none = groups(of, {})
+    const none = groupsOfNobody(of)
     expect(none).toEqual(groups(of, { aurora: [['0', null, null, '0', null, '0', null, null]] }))
     expect(aggregateJson(of, entity, none)).toContain('"count":"0"')
   })
