@@ -83,6 +83,25 @@ function partTexts(parts: MeasureParts): (string | null)[] {
   }
 }
 
+/** The groups of no rows: one without keys, none with keys. */
+export function emptyGroups(plan: AggregatePlan): Group[] {
+  if (plan.groupBy.length > 0) return []
+  const measures = plan.measures.map(({ fn }): MeasureParts => {
+    switch (fn) {
+      case 'sum':
+        return { kind: fn, sum: null }
+      case 'avg':
+        return { kind: fn, sum: null, count: 0n }
+      case 'min':
+      case 'max':
+        return { kind: fn, value: null }
+      case 'countDistinct':
+        return { kind: fn, count: 0n }
+    }
+  })
+  return [{ keys: [], count: 0n, measures }]
+}
+
 /**
  * One group for each list of keys. Without `groupBy` there is exactly one group, over no rows as well; otherwise a group has rows.
  *
@@ -267,6 +286,7 @@ function releasedOf(plan: AggregatePlan, entity: EntityType, group: Group, of: '
 }
 
 function releasedParts(entity: EntityType, field: string, parts: MeasureParts): Released {
+  // Adding zero makes minus zero, which a number too small for a double becomes, zero.
   switch (parts.kind) {
     case 'countDistinct':
       return { type: BIG_INT, sortKey: parts.count.toString() }
@@ -275,13 +295,13 @@ function releasedParts(entity: EntityType, field: string, parts: MeasureParts): 
       return { type: fieldType(entity, field), sortKey: parts.value }
     case 'sum': {
       const { sum } = parts
-      if (isFloat(entity, field)) return { type: FLOAT, sortKey: nullable(sum, (exact) => printFloat(Number(printDecimal(exact)))) }
+      if (isFloat(entity, field)) return { type: FLOAT, sortKey: nullable(sum, (exact) => printFloat(Number(printDecimal(exact)) + 0)) }
       return { type: isDecimal(entity, field) ? DECIMAL : BIG_INT, sortKey: nullable(sum, printDecimal) }
     }
     case 'avg': {
       const { sum, count } = parts
       if (sum === null || count === 0n) return { type: isFloat(entity, field) ? FLOAT : DECIMAL, sortKey: null }
-      if (isFloat(entity, field)) return { type: FLOAT, sortKey: printFloat(floatQuotient(sum, count)) }
+      if (isFloat(entity, field)) return { type: FLOAT, sortKey: printFloat(floatQuotient(sum, count) + 0) }
       return { type: DECIMAL, sortKey: printDecimal(divideDecimal(sum, count, AVERAGE_DIGITS)) }
     }
   }

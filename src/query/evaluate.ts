@@ -50,8 +50,11 @@ export function operandValue(operand: Operand, values: OperandValues): Scalar | 
       return operand.value
     case 'slot':
       return values.slots[operand.index] ?? null
-    case 'claim':
-      return values.claims.get(operand.name) ?? null
+    case 'claim': {
+      const claim = values.claims.get(operand.name) ?? null
+      // An empty list of a token must not widen access: `notIn` of it would be true.
+      return claim !== null && isList(claim) && claim.length === 0 ? null : claim
+    }
   }
 }
 
@@ -119,10 +122,15 @@ function comparison(term: Comparison, row: FieldRow, operand: Scalar | readonly 
   const value = row.value(term.field)
   const sortKey = (scalar: Scalar): string | null => operandSortKey(field.type, row.native(term.field), scalar)
   if (operand === null) return null
-  if (term.kind === 'in') return any(listOf(operand).map((scalar) => compared(field, '=', [value, sortKey(scalar)])))
+  const compare = (op: CompareOp, scalar: Scalar): Truth => {
+    const truth = compared(field, op, [value, sortKey(scalar)])
+    // No bigint is equal to such a number or beyond it, so there is nothing to compare.
+    return truth === false && field.type.name === 'BigInt' && row.native(term.field) === 'bigint' && isBeyondBigint(String(scalar)) ? null : truth
+  }
+  if (term.kind === 'in') return any(listOf(operand).map((scalar) => compare('=', scalar)))
   if (term.kind === 'listContains') return holdsAll(field, value, listOf(operand).map(sortKey))
   if (isList(operand)) return null
-  if (term.kind === 'compare') return compared(field, term.op, [value, sortKey(operand)])
+  if (term.kind === 'compare') return compare(term.op, operand)
   const text = sortKey(operand)
   if (text === null || value === null || isList(value)) return null
   switch (term.kind) {
@@ -163,6 +171,10 @@ function compared(field: ValueField, op: CompareOp, [value, operand]: readonly [
 function holdsAll(field: ValueField, value: FieldValue, elements: readonly (string | null)[]): Truth {
   if (value === null || !isList(value)) return null
   return all(elements.map((element) => (element === null ? null : value.some((own) => own !== null && compareSortKeys(field.type, own, element) === 0))))
+}
+
+function isBeyondBigint(digits: string): boolean {
+  return BigInt.asIntN(64, BigInt(digits)) !== BigInt(digits)
 }
 
 function listOf(operand: Scalar | readonly Scalar[]): readonly Scalar[] {

@@ -45,10 +45,11 @@ export function jsonString(text: string): string {
   return JSON.stringify(text)
 }
 
-/** The JSON text of a list: null where the list is null or holds a null, since the contract's lists hold none. */
+/** The JSON text of a list: null where the list is null or holds what is null in JSON, since the contract's lists hold no nulls. (A JSON null is a value.) */
 export function listJson(type: ValueType, sortKeys: readonly (string | null)[] | null): string {
   if (sortKeys === null || sortKeys.includes(null)) return 'null'
-  return `[${sortKeys.map((sortKey) => valueJson(type, sortKey)).join(',')}]`
+  const items = sortKeys.map((sortKey) => valueJson(type, sortKey))
+  return items.includes('null') && type.name !== 'JSON' ? 'null' : `[${items.join(',')}]`
 }
 
 /**

@@ -74,7 +74,7 @@ const HOSTILE: readonly Scalar[] = [
   '',
 ]
 
-const WORDS: readonly string[] = ['a', 'b2', '_x', 'Keys', 'nodes', 'f']
+const WORDS: readonly string[] = ['a', 'b2', '_x', 'Keys', 'nodes', 'f', 'long'.repeat(20)]
 
 /** Draws by fast-check's `g`, so that a failure shrinks and a seed repeats it. */
 export class Draw {

@@ -59,11 +59,13 @@ export function connectorContract(name: string, makeHarness: MakeHarness): void 
 
     const same = async (asked: readonly Asked[]): Promise<readonly Chunk[]> => {
       const expected = await ask(oracle, asked)
-      const given = await ask(harness.connector, asked).catch((error: unknown) => {
+      const given = await ask(harness.connector, asked).catch(async (error: unknown) => {
+        // One of several: find it, so that the failure tells which.
+        if (asked.length > 1) for (const one of asked) await same([one])
         throw new Error(`the store failed.\n${asked.map((one) => explained(harness.connector, one)).join('\n')}`, { cause: rootCause(error) })
       })
       for (const [index, one] of asked.entries())
-        if (JSON.stringify(given[index]) !== JSON.stringify(expected[index])) fail(given[index], expected[index], explained(harness.connector, one))
+        if (printed(given[index]) !== printed(expected[index])) fail(printed(given[index]), printed(expected[index]), explained(harness.connector, one))
       return expected
     }
 
@@ -364,8 +366,11 @@ function explained(connector: Connector, { plan, values }: Asked): string {
   ].join('\n')
 }
 
-function fail(given: Chunk | undefined, expected: Chunk | undefined, explanation: string): never {
-  const [a, b] = [JSON.stringify(given) ?? '', JSON.stringify(expected) ?? '']
+function printed(chunk: Chunk | undefined): string {
+  return chunk ? JSON.stringify([chunk.totalCount, chunk.rows.map(({ texts, keys }) => [texts, keys])]) : 'nothing'
+}
+
+function fail(a: string, b: string, explanation: string): never {
   const at = [...a].findIndex((_, index) => a[index] !== b[index])
   const around = (text: string): string =>
     text.slice(Math.max(0, (at < 0 ? Math.min(a.length, b.length) : at) - 120), (at < 0 ? Math.min(a.length, b.length) : at) + 200)

@@ -4,7 +4,8 @@ import type { Group, MeasureParts } from '../../query/aggregate.js'
 import { aggregateJson, groupTexts, releasedGroups } from '../../query/aggregate.js'
 import type { EntityType, ValueType } from '../../query/catalog.js'
 import { ORGANIZATION_FIELD } from '../../query/catalog.js'
-import { parseDecimal, printDecimal, sumDecimals, trimDecimal } from '../../query/decimal.js'
+import type { Decimal } from '../../query/decimal.js'
+import { addDecimals, parseDecimal, printDecimal, sumDecimals, trimDecimal } from '../../query/decimal.js'
 import { fits, operandValue } from '../../query/evaluate.js'
 import { compareSortKeys, orderComparator } from '../../query/order.js'
 import type {
@@ -289,12 +290,24 @@ function measureParts(entity: EntityType, { fn, field }: Measure, rows: readonly
       return fn === 'sum' ? { kind: fn, sum } : { kind: fn, sum, count: BigInt(values.length) }
     }
     case 'min':
-      return { kind: fn, value: values.sort((a, b) => compareSortKeys(type, a, b))[0] ?? null }
     case 'max':
-      return { kind: fn, value: values.sort((a, b) => compareSortKeys(type, b, a))[0] ?? null }
+      return { kind: fn, value: extreme(fn, type, values) }
     case 'countDistinct':
       return { kind: fn, count: BigInt(new Set(values.map((value) => distinctText(type, value))).size) }
   }
+}
+
+/** Of values that are equal but print differently one must be meant: zero has no sign, and a decimal has the largest scale of all. */
+function extreme(fn: 'min' | 'max', type: ValueType, values: readonly string[]): string | null {
+  const [first] = [...values].sort((a, b) => compareSortKeys(type, a, b) * (fn === 'min' ? 1 : -1))
+  if (first === undefined || type.kind === 'enum') return first ?? null
+  if (type.name === 'Float') return first === '-0' ? '0' : first
+  return type.name === 'Decimal' ? printDecimal(addDecimals(parseDecimal(first), atScaleOf(values.map(parseDecimal)))) : first
+}
+
+/** Zero, at the largest scale of the finite ones. */
+function atScaleOf(values: readonly Decimal[]): Decimal {
+  return { kind: 'finite', units: 0n, scale: Math.max(0, ...values.map((value) => (value.kind === 'finite' ? value.scale : 0))) }
 }
 
 const NUMBERS: ReadonlySet<string> = new Set(['Int', 'BigInt', 'Decimal', 'Float'])

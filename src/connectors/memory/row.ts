@@ -83,7 +83,9 @@ export class RawRow implements FieldRow {
 
   native(field: string): NativeType | null {
     const bound = this.table.columns.get(field)
-    return bound?.kind === 'column' ? bound.native : null
+    if (bound?.kind !== 'column') return null
+    // Integers of any width are compared as bigint.
+    return bound.native === 'smallint' || bound.native === 'integer' ? 'bigint' : bound.native
   }
 
   related(field: string): readonly RawRow[] {

@@ -2,10 +2,11 @@
 import { createHash } from 'node:crypto'
 import type pg from 'pg'
 import { GatewayError } from '../../errors.js'
+import { emptyGroups, groupTexts, releasedGroups } from '../../query/aggregate.js'
 import type { AuthorizedPlan } from '../../query/plan.js'
 import { ALL } from '../../query/predicate.js'
-import type { Capability, Chunk, Connector, ExecuteOptions, Statement } from '../connector.js'
-import { encodeParameters } from '../sql/parameter.js'
+import type { Capability, Chunk, Connector, ExecuteOptions, Statement, Values } from '../connector.js'
+import { encodeParameters, valueOf } from '../sql/parameter.js'
 import type { EmptyAnswer, SqlStatement } from '../sql/statement.js'
 import { compileStatement } from '../sql/statement.js'
 import { cancelBackend } from './cancel.js'
@@ -49,6 +50,9 @@ export class PostgresConnector implements Connector<PostgresNative> {
 
   constructor(private readonly options: PostgresOptions) {
     this.store = options.store
+    // A connection that is lost says so to whoever uses it; without a listener of its own the event would end the process.
+    options.pool.on('connect', (client) => client.on('error', () => undefined))
+    options.pool.on('error', () => undefined)
   }
 
   compile(plan: AuthorizedPlan): { readonly native: PostgresNative; readonly residual: typeof ALL } {
@@ -68,7 +72,7 @@ export class PostgresConnector implements Connector<PostgresNative> {
     )
     const answers = asked.length === 0 ? [] : await this.run(asked, caller, options)
     let next = 0
-    return statements.map(({ native }) => (native.kind === 'empty' ? emptyChunk(native) : chunkOf(native, answers[next++] ?? [])))
+    return statements.map(({ native, values }) => (native.kind === 'empty' ? emptyChunk(native, values) : chunkOf(native, answers[next++] ?? [])))
   }
 
   async close(): Promise<void> {
@@ -148,6 +152,9 @@ function textsOf(row: TextRow, from: number, count: number): string[] {
   return row.slice(from, from + count).map((text) => text ?? 'null')
 }
 
-function emptyChunk(native: EmptyAnswer): Chunk {
-  return { totalCount: native.hasTotal ? 0 : null, rows: native.group ? [{ texts: [], keys: native.group }] : [] }
+function emptyChunk({ hasTotal, aggregate }: EmptyAnswer, values: Values): Chunk {
+  if (!aggregate) return { totalCount: hasTotal ? 0 : null, rows: [] }
+  const { plan, entity } = aggregate
+  const groups = releasedGroups(plan, entity, emptyGroups(plan), (operand) => valueOf(operand, values))
+  return { totalCount: null, rows: groups.map((group) => ({ texts: [], keys: groupTexts(plan, group) })) }
 }

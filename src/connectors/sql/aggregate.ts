@@ -1,11 +1,11 @@
 /** Groups of the readable view as SQL. A root aggregate returns keys and parts of measures as text; a nested one is whole JSON. */
 import { invariant } from '../../errors.js'
-import type { ValueField } from '../../query/catalog.js'
+import type { ValueField, ValueType } from '../../query/catalog.js'
 import type { AggregatePlan, GroupKey, GroupOrder, Having, Measure, MeasureFunction, TimeUnit } from '../../query/plan.js'
 import type { Compilation, Scope } from './condition.js'
 import { condition, conjunction, FALSE, fieldValue, fromTable, openView, relationLink, relationOf, TRUE, where } from './condition.js'
 import type { Expression } from './expression.js'
-import { jsonText, ordered, plainForm, sortText } from './expression.js'
+import { constantValue, encodingOf, jsonText, ordered, plainForm, sortText, SQL_TYPES } from './expression.js'
 import type { Fragment } from './fragment.js'
 import { constant, EMPTY, join, name, parameter, sql } from './fragment.js'
 import type { Member } from './row.js'
@@ -32,42 +32,38 @@ export function aggregateQuery(plan: AggregatePlan, scope: ViewScope, compiled: 
 
 /** The nested form: `{"groups":[…]}` as the plan's fields say. A null scope is an empty view. */
 export function aggregateJson(plan: AggregatePlan, scope: ViewScope | null, links: readonly Fragment[], compiled: Compilation): Fragment {
+  const grouped = scope ? groupedQuery(plan, scope, links, compiled) : emptyGroups(plan, compiled)
+  const groups = plan.fields.filter((field) => field.kind === 'groups')
+  // Columns have numbers, since PostgreSQL cuts a name that is as long as a response key may be.
   const members = plan.fields.map((field): Member => {
     if (field.kind === 'typename') return { key: field.responseKey, value: JSON.stringify(`${plan.type}Aggregate`) }
-    return { key: field.responseKey, value: name('a', `f_${field.responseKey}`) }
+    return { key: field.responseKey, value: grouped ? name('a', `f${groups.indexOf(field)}`) : '[]' }
   })
-  const groups = plan.fields.filter((field) => field.kind === 'groups')
-  if (!scope) return emptyAggregateJson(plan)
-  const grouped = groupedQuery(plan, scope, links, compiled)
-  const rows = groups.map((field) => sql`${groupJson(plan, field.fields, grouped, compiled)} AS ${name(`f_${field.responseKey}`)}`)
-  const selected = rows.length === 0 ? sql`1 AS one` : join(rows, ', ')
-  const inner = sql`SELECT ${selected} FROM (${grouped.inner}) AS g${groupTail(plan, grouped, compiled)}`
-  const lists = groups.map(
-    (field) => sql`'[' || coalesce(string_agg(${name('r', `f_${field.responseKey}`)}, ','), '') || ']' AS ${name(`f_${field.responseKey}`)}`,
-  )
-  return sql`(SELECT ${objectJson(members)} FROM (SELECT ${lists.length === 0 ? sql`1 AS one` : join(lists, ', ')} FROM (${inner}) AS r) AS a)`
+  if (!grouped || groups.length === 0) return objectJson(members)
+  const rows = groups.map((field, index) => sql`${groupJson(plan, field.fields, grouped, compiled)} AS ${name(`f${index}`)}`)
+  const inner = sql`SELECT ${join(rows, ', ')} FROM (${grouped.inner}) AS g${groupTail(plan, grouped, compiled)}`
+  const lists = groups.map((_field, index) => sql`'[' || coalesce(string_agg(${name('r', `f${index}`)}, ','), '') || ']' AS ${name(`f${index}`)}`)
+  return sql`(SELECT ${objectJson(members)} FROM (SELECT ${join(lists, ', ')} FROM (${inner}) AS r) AS a)`
 }
 
-/** Without groups an empty table still has one: a count of zero. */
-function emptyAggregateJson(plan: AggregatePlan): Fragment {
-  const isOne = plan.groupBy.length === 0
-  return objectJson(
-    plan.fields.map((field): Member => {
-      if (field.kind === 'typename') return { key: field.responseKey, value: JSON.stringify(`${plan.type}Aggregate`) }
-      if (!isOne) return { key: field.responseKey, value: '[]' }
-      const group = field.fields.map((part) => {
-        if (part.kind === 'typename') return `${JSON.stringify(part.responseKey)}:${JSON.stringify(`${plan.type}Group`)}`
-        if (part.kind === 'count') return `${JSON.stringify(part.responseKey)}:"0"`
-        const typename = part.kind === 'keys' ? `${plan.type}GroupKeys` : measureTypename(plan.type, part.kind)
-        const inner = part.fields.map((leaf) => {
-          const isTypename = ('key' in leaf ? leaf.key : leaf.field) === '__typename'
-          return `${JSON.stringify(leaf.responseKey)}:${isTypename ? JSON.stringify(typename) : part.kind === 'countDistinct' ? '"0"' : 'null'}`
-        })
-        return `${JSON.stringify(part.responseKey)}:{${inner.join(',')}}`
-      })
-      return { key: field.responseKey, value: `[{${group.join(',')}}]` }
-    }),
-  )
+/** An empty table has one group where no keys are asked for, and none with keys: null. */
+function emptyGroups(plan: AggregatePlan, compiled: Compilation): Grouped | null {
+  if (plan.groupBy.length > 0) return null
+  const parts = plan.measures.flatMap((measure, index) => {
+    const column = name(`m${index}`)
+    switch (measure.fn) {
+      case 'countDistinct':
+        return [sql`0::bigint AS ${column}`]
+      case 'sum':
+        return [sql`NULL::numeric AS ${column}`]
+      case 'avg':
+        return [sql`NULL::numeric AS ${column}`, sql`0::bigint AS ${name(`c${index}`)}`]
+      case 'min':
+      case 'max':
+        return [sql`${constantValue(valueField(measure, plan, compiled), null).sql} AS ${column}`]
+    }
+  })
+  return { keys: [], inner: sql`SELECT ${join([sql`0::bigint AS n`, ...parts], ', ')}` }
 }
 
 export function measureTypename(type: string, fn: MeasureFunction): string {
@@ -95,20 +91,27 @@ function keyColumn(index: number): Fragment {
 
 function groupValue(key: GroupKey, scope: ViewScope, compiled: Compilation): Expression {
   const value = fieldValue(scope, key.field, compiled)
-  if (key.unit === null) return { ...value, stored: null }
-  const unit = constant(TRUNCATE[key.unit])
-  const zone = key.timezone ?? 'UTC'
-  switch (value.form) {
-    case 'timestamptz':
-      // Infinite times have no unit; they count as null.
-      return { ...value, nullable: true, sql: sql`(CASE WHEN isfinite(${value.sql}) THEN date_trunc(${unit}, ${value.sql}, ${constant(zone)}) END)` }
-    case 'timestamp':
-      return { ...value, nullable: true, sql: sql`(CASE WHEN isfinite(${value.sql}) THEN date_trunc(${unit}, ${value.sql}) END)` }
-    case 'date':
-      return { ...value, nullable: true, sql: sql`(CASE WHEN isfinite(${value.sql}) THEN date_trunc(${unit}, (${value.sql})::timestamp)::date END)` }
-    default:
-      invariant(false, 'a unit is for times')
-  }
+  const bounds = TIME_BOUNDS.get(value.form)
+  if (!bounds) return { ...value, stored: null }
+  const [first, end] = bounds
+  // Times that have no JSON form, infinite ones among them, are one group with the nulls.
+  const isPrinted = (time: Fragment): Fragment => sql`${time} >= ${first} AND ${time} < ${end}`
+  const start = key.unit === null ? value.sql : startOfUnit(key.unit, key.timezone ?? 'UTC', value)
+  // In a zone the year 1 may begin before it does in UTC.
+  const isStartPrinted = value.form === 'timestamptz' && key.timezone !== null ? sql` AND (${value.sql} >= '0002-01-02Z' OR ${isPrinted(start)})` : EMPTY
+  return { ...value, stored: null, nullable: true, sql: sql`(CASE WHEN ${isPrinted(value.sql)}${isStartPrinted} THEN ${start} END)` }
+}
+
+const TIME_BOUNDS: ReadonlyMap<Expression['form'], readonly [first: Fragment, end: Fragment]> = new Map([
+  ['timestamptz', [sql`'0001-01-01Z'::timestamptz`, sql`'10000-01-01Z'::timestamptz`]],
+  ['timestamp', [sql`'0001-01-01'::timestamp`, sql`'10000-01-01'::timestamp`]],
+  ['date', [sql`'0001-01-01'::date`, sql`'10000-01-01'::date`]],
+])
+
+function startOfUnit(unit: TimeUnit, zone: string, value: Expression): Fragment {
+  const truncate = constant(TRUNCATE[unit])
+  if (value.form === 'timestamptz') return sql`date_trunc(${truncate}, ${value.sql}, ${constant(zone)})`
+  return value.form === 'date' ? sql`date_trunc(${truncate}, (${value.sql})::timestamp)::date` : sql`date_trunc(${truncate}, ${value.sql})`
 }
 
 const TRUNCATE: Readonly<Record<TimeUnit, string>> = { HOUR: 'hour', DAY: 'day', WEEK: 'week', MONTH: 'month', QUARTER: 'quarter', YEAR: 'year' }
@@ -124,10 +127,19 @@ function measureParts(measure: Measure, index: number, scope: ViewScope, compile
     case 'avg':
       return [sql`sum(${exact(value)}) AS ${column}`, sql`count(${value.sql}) AS ${name(`c${index}`)}`]
     case 'min':
-      return [sql`min(${ordered(value)}) AS ${column}`]
+      return [sql`${definite(value, sql`min(${extremal(value)})`)} AS ${column}`]
     case 'max':
-      return [sql`max(${ordered(value)}) AS ${column}`]
+      return [sql`${definite(value, sql`max(${extremal(value)})`)} AS ${column}`]
   }
+}
+
+/** Of values that are equal but print differently, the first one met would be taken: so zero has no sign, and a decimal has the largest scale of its group. */
+function extremal(value: Expression): Fragment {
+  return value.form === 'float8' ? sql`(${value.sql})::double precision + 0` : ordered(value)
+}
+
+function definite(value: Expression, extreme: Fragment): Fragment {
+  return value.form === 'numeric' ? sql`round(${extreme}, coalesce(max(scale(${value.sql})), 0))` : extreme
 }
 
 /** Floats are summed as numerics of their shortest text: a sum of floats would depend on the order of the rows, and so on the plan. */
@@ -178,14 +190,14 @@ function groupTail(plan: AggregatePlan, grouped: Grouped, compiled: Compilation)
   return sql`${having === TRUE ? EMPTY : sql` WHERE ${having}`}${order.length === 0 ? EMPTY : sql` ORDER BY ${join(order, ', ')}`} LIMIT ${limit}`
 }
 
-function groupOrderTerm(term: GroupOrder, plan: AggregatePlan, grouped: Grouped, _compiled: Compilation): readonly Fragment[] {
+function groupOrderTerm(term: GroupOrder, plan: AggregatePlan, grouped: Grouped, compiled: Compilation): readonly Fragment[] {
   const direction = { parts: [{ kind: 'text' as const, text: `${term.descending ? ' DESC' : ' ASC'} NULLS ${term.nulls === 'first' ? 'FIRST' : 'LAST'}` }] }
   const { by } = term
   switch (by.kind) {
     case 'count':
       return [sql`g.n${direction}`]
     case 'measure':
-      return [sql`${measureValue(by.measure, plan)}${direction}`]
+      return [sql`${ordered(released(by.measure, plan, compiled))}${direction}`]
     case 'key': {
       const index = grouped.keys.findIndex(({ key }) => key.field === by.field)
       const value = grouped.keys[index]?.value
@@ -194,12 +206,55 @@ function groupOrderTerm(term: GroupOrder, plan: AggregatePlan, grouped: Grouped,
   }
 }
 
-/** The number as it is released: an average has 16 fractional digits, rounded half away from zero. */
-function measureValue(measure: Measure, plan: AggregatePlan): Fragment {
-  const index = indexOf(measure, plan)
+const BIG_INT: ValueType = { kind: 'builtin', name: 'BigInt' }
+const DECIMAL: ValueType = { kind: 'builtin', name: 'Decimal' }
+
+/** A measure as the caller sees it: NULL where its JSON is null, so that conditions and orders act on nothing else. */
+function released(of: 'count' | Measure, plan: AggregatePlan, compiled: Compilation): Expression {
+  const base = { array: false, nullable: true, stored: null }
+  if (of === 'count') return { ...base, form: 'numeric', type: BIG_INT, sql: sql`g.n::numeric` }
+  const index = indexOf(of, plan)
   const column = name('g', `m${index}`)
-  if (measure.fn !== 'avg') return column
-  return sql`round((${column} * 1.000000000000000000000000) / nullif(${name('g', `c${index}`)}, 0), 16)`
+  switch (of.fn) {
+    case 'countDistinct':
+      return { ...base, form: 'numeric', type: BIG_INT, sql: sql`${column}::numeric` }
+    case 'min':
+    case 'max':
+      return extreme(of, index, plan, compiled)
+    case 'sum': {
+      const { type } = valueField(of, plan, compiled)
+      if (type.name === 'Float') return { ...base, form: 'float8', type, sql: nearestFloat(column) }
+      return { ...base, form: 'numeric', type: type.name === 'Decimal' ? DECIMAL : BIG_INT, sql: finite(sql`${column}::numeric`) }
+    }
+    case 'avg': {
+      const { type } = valueField(of, plan, compiled)
+      const count = sql`nullif(${name('g', `c${index}`)}, 0)::numeric`
+      if (type.name === 'Float') return { ...base, form: 'float8', type, sql: nearestFloat(sql`(round(${column}, 400) / ${count})`) }
+      return { ...base, form: 'numeric', type: DECIMAL, sql: finite(average(sql`${column}::numeric`, count)) }
+    }
+  }
+}
+
+/** Rounded half away from zero to 16 fractional digits; a division that rounds by itself first could round twice. */
+function average(sum: Fragment, count: Fragment): Fragment {
+  return sql`trim_scale(sign(${sum}) * div(abs(${sum}) * 20000000000000000 + ${count}, 2 * ${count}) * 0.0000000000000001)`
+}
+
+/** NULL for NaN and the infinities, which are not zero away from themselves. */
+function finite(number: Fragment): Fragment {
+  return sql`(CASE WHEN ${number} - ${number} = 0 THEN ${number} END)`
+}
+
+/** 2^1024 - 2^970: from here on a number is nearer to infinity than to the greatest double. */
+const BEYOND_FLOATS = constant((2n ** 1024n - 2n ** 970n).toString())
+/** Half of the least double: up to here a number is nearest to zero. */
+const LEAST_HALF = constant('2.47032822920623272088284396434e-324')
+
+/** The double nearest to a numeric, NULL beyond all doubles: PostgreSQL's own cast fails there, and where nothing but zero is near. */
+function nearestFloat(number: Fragment): Fragment {
+  const isZero = sql`abs(x.v) <= ${LEAST_HALF}::numeric`
+  const nearest = sql`CASE WHEN abs(x.v) < ${BEYOND_FLOATS}::numeric THEN CASE WHEN ${isZero} THEN 0 ELSE x.v::double precision END END`
+  return sql`(SELECT ${nearest} FROM (SELECT ${number} AS v) AS x)`
 }
 
 function indexOf(measure: Measure, plan: AggregatePlan): number {
@@ -223,15 +278,15 @@ function havingCondition(having: Having, plan: AggregatePlan, compiled: Compilat
     case 'not':
       return sql`((${havingCondition(having.term, plan, compiled)}) IS NOT TRUE)`
     case 'isNull':
-      return sql`(${having.of === 'count' ? sql`g.n` : measureValue(having.of, plan)} IS NULL)`
+      return sql`(${released(having.of, plan, compiled).sql} IS NULL)`
     case 'compare':
     case 'in': {
-      const value = having.of === 'count' ? sql`g.n` : measureValue(having.of, plan)
-      const isFloat = having.of !== 'count' && valueField(having.of, plan, compiled).type.name === 'Float'
-      const element = isFloat ? ({ kind: 'floatDecimal' } as const) : ({ kind: 'decimal' } as const)
-      if (having.kind === 'in') return sql`(${value} = ANY (${parameter(having.operand, { kind: 'list', element }, 'numeric[]')}))`
+      const value = released(having.of, plan, compiled)
+      const element = encodingOf(value.form, value.type)
+      const type = SQL_TYPES[value.form]
+      if (having.kind === 'in') return sql`(${value.sql} = ANY (${parameter(having.operand, { kind: 'list', element }, `${type}[]`)}))`
       const operator = { parts: [{ kind: 'text' as const, text: having.op }] }
-      return sql`(${value} ${operator} ${parameter(having.operand, element, 'numeric')})`
+      return sql`(${ordered(value)} ${operator} ${parameter(having.operand, element, type)})`
     }
   }
 }
@@ -260,7 +315,7 @@ function groupJson(
           const fn = field.kind
           const members = field.fields.map((leaf): Member => {
             if (leaf.field === '__typename') return { key: leaf.responseKey, value: JSON.stringify(measureTypename(plan.type, fn)) }
-            return { key: leaf.responseKey, value: measureJson({ fn, field: leaf.field }, plan, compiled) }
+            return { key: leaf.responseKey, value: jsonText(released({ fn, field: leaf.field }, plan, compiled)) }
           })
           return { key: field.responseKey, value: objectJson(members) }
         }
@@ -275,14 +330,4 @@ function keyJson(key: string, plan: AggregatePlan, grouped: Grouped, compiled: C
   if (index < 0) return 'null'
   const value = grouped.keys[index]?.value
   return value ? jsonText({ ...value, sql: keyColumn(index) }) : JSON.stringify(compiled.plan.organization)
-}
-
-function measureJson(measure: Measure, plan: AggregatePlan, compiled: Compilation): Fragment {
-  const value = measureValue(measure, plan)
-  if (measure.fn === 'countDistinct') return sql`('"' || ${value} || '"')`
-  if (measure.fn === 'min' || measure.fn === 'max') return jsonText(extreme(measure, indexOf(measure, plan), plan, compiled))
-  const { type } = valueField(measure, plan, compiled)
-  if (type.name === 'Float') return jsonText({ sql: sql`(${value})::double precision`, form: 'float8', array: false, nullable: true, type, stored: null })
-  const number = measure.fn === 'avg' ? sql`trim_scale(${value})` : value
-  return sql`coalesce('"' || nullif(nullif(nullif((${number})::text, 'NaN'), 'Infinity'), '-Infinity') || '"', 'null')`
 }

@@ -7,11 +7,11 @@ import type { CompareOp, Operand, Predicate } from '../../query/predicate.js'
 import type { Expression } from './expression.js'
 import { boundValue, constantValue, encodingOf, masked, SQL_TYPES } from './expression.js'
 import type { Encoding, Fragment } from './fragment.js'
-import { join, name, parameter, sql } from './fragment.js'
+import { constant, join, name, parameter, sql } from './fragment.js'
 
-/** What a compilation carries along: the plan, and a source of table aliases. */
+/** What a compilation carries along: of the plan what a compiler may ask, and a source of table aliases. */
 export interface Compilation {
-  readonly plan: AuthorizedPlan
+  readonly plan: Pick<AuthorizedPlan, 'organization' | 'views' | 'catalog' | 'binding' | 'starts'>
   alias(): string
 }
 
@@ -89,8 +89,10 @@ export function fieldValue(scope: Scope, fieldName: string, compiled: Compilatio
 /**
  * A condition as a boolean that may be NULL. For a caller's condition NULL counts as false, and `not` closes it (IS NOT TRUE); for a policy's NULL is unknown and
  * goes on (NOT), until isTrue, isFalse or WHERE closes it.
+ *
+ * `negated` says that a policy's `not` or `isFalse` stands above: there FALSE and NULL differ, elsewhere whatever uses an index better may give either.
  */
-export function condition(predicate: Predicate, scope: Scope, compiled: Compilation): Fragment {
+export function condition(predicate: Predicate, scope: Scope, compiled: Compilation, negated = false): Fragment {
   switch (predicate.kind) {
     case 'all':
       return TRUE
@@ -98,24 +100,24 @@ export function condition(predicate: Predicate, scope: Scope, compiled: Compilat
       return FALSE
     case 'and':
     case 'or': {
-      const terms = predicate.terms.map((term) => condition(term, scope, compiled))
+      const terms = predicate.terms.map((term) => condition(term, scope, compiled, negated))
       if (predicate.kind === 'and') return terms.every((term) => term === TRUE) ? TRUE : sql`(${conjunction(terms)})`
       return terms.length === 0 ? FALSE : sql`(${join(terms, ' OR ')})`
     }
     case 'not':
       return scope.kind === 'view'
         ? sql`((${condition(predicate.term, scope, compiled)}) IS NOT TRUE)`
-        : sql`(NOT (${condition(predicate.term, scope, compiled)}))`
+        : sql`(NOT (${condition(predicate.term, scope, compiled, true)}))`
     case 'isTrue':
       return sql`((${condition(predicate.term, scope, compiled)}) IS TRUE)`
     case 'isFalse':
-      return sql`((${condition(predicate.term, scope, compiled)}) IS FALSE)`
+      return sql`((${condition(predicate.term, scope, compiled, true)}) IS FALSE)`
     case 'isNull':
       return sql`(${fieldValue(scope, predicate.field, compiled).sql} IS NULL)`
     case 'compare':
-      return comparison(fieldValue(scope, predicate.field, compiled), predicate.op, predicate.operand)
+      return comparison(fieldValue(scope, predicate.field, compiled), predicate.op, predicate.operand, negated)
     case 'in':
-      return membership(fieldValue(scope, predicate.field, compiled), predicate.operand)
+      return membership(fieldValue(scope, predicate.field, compiled), predicate.operand, negated)
     case 'like': {
       const value = sql`(${fieldValue(scope, predicate.field, compiled).sql} COLLATE "C")`
       const pattern = parameter(predicate.operand, { kind: 'text' }, 'text')
@@ -139,14 +141,13 @@ export function condition(predicate: Predicate, scope: Scope, compiled: Compilat
   }
 }
 
-function comparison(value: Expression, op: CompareOp, operand: Operand): Fragment {
+function comparison(value: Expression, op: CompareOp, operand: Operand, negated: boolean): Fragment {
   if (op === '=') {
-    if (value.stored) return sql`(${value.stored.sql} = ANY (${storedValues(value.stored, operand)}))`
+    if (value.stored) return storedMembership(value, value.stored, operand, negated)
     return sql`(${value.sql} = ${operandOf(value, operand)})`
   }
-  const encoding = encodingOf(value.form, value.type)
   // Over integers a bound beyond the type's range still means what it says: clamped, never an overflow.
-  if (value.form === 'bigint' && encoding.kind === 'bigint') {
+  if (value.form === 'bigint' && value.type.name === 'BigInt') {
     const [side, clamp] = INTEGER_BOUNDS[op]
     return side === '<=' ? sql`(${value.sql} <= ${parameter(operand, clamp, 'bigint')})` : sql`(${value.sql} >= ${parameter(operand, clamp, 'bigint')})`
   }
@@ -167,34 +168,57 @@ function operandOf(value: Expression, operand: Operand): Fragment {
   return parameter(operand, encodingOf(value.form, value.type), SQL_TYPES[value.form])
 }
 
+/** The stored values stand in the binding and were checked against the column's type, so this cast cannot fail. */
 function storedValues(stored: NonNullable<Expression['stored']>, operand: Operand): Fragment {
-  const encoding: Encoding = { kind: 'stored', values: stored.values }
-  const texts = parameter(operand, encoding, 'text[]')
-  // The stored values stand in the binding and were checked against the column's type, so this cast cannot fail.
-  if (stored.native === 'smallint' || stored.native === 'integer') return sql`${parameter(operand, encoding, 'integer[]')}`
-  if (stored.native === 'bigint') return sql`${parameter(operand, encoding, 'bigint[]')}`
-  return stored.native === 'text' || stored.native === 'character varying' ? texts : sql`${texts}`
+  const encoding: Encoding = { kind: 'stored', names: stored.names, values: stored.values }
+  return parameter(operand, encoding, STORED_TYPES.get(stored.native) ?? 'text[]')
 }
 
-function membership(value: Expression, operand: Operand): Fragment {
-  if (value.stored) return sql`(${value.stored.sql} = ANY (${storedValues(value.stored, operand)}))`
+const STORED_TYPES: ReadonlyMap<string, 'integer[]' | 'bigint[]' | 'text[]'> = new Map([
+  ['smallint', 'integer[]'],
+  ['integer', 'integer[]'],
+  ['bigint', 'bigint[]'],
+  ['text', 'text[]'],
+  ['character varying', 'text[]'],
+])
+
+/** A stored value that the binding does not list reads as null, so that where it matters the comparison is unknown. */
+function storedMembership(value: Expression, stored: NonNullable<Expression['stored']>, operand: Operand, negated: boolean): Fragment {
+  // Enum types and others are compared as text.
+  const column = STORED_TYPES.has(stored.native) ? stored.sql : sql`${stored.sql}::text`
+  const isMember = sql`${column} = ANY (${storedValues(stored, operand)})`
+  return negated ? sql`(CASE WHEN ${value.sql} IS NOT NULL THEN ${isMember} END)` : sql`(${isMember})`
+}
+
+function membership(value: Expression, operand: Operand, negated: boolean): Fragment {
+  if (value.stored) return storedMembership(value, value.stored, operand, negated)
   const list = parameter(operand, { kind: 'list', element: encodingOf(value.form, value.type) }, `${SQL_TYPES[value.form]}[]`)
   return sql`(${value.sql} = ANY (${list}))`
 }
 
-/** `json` columns can hold text that jsonb refuses (escaped U+0000, numbers beyond numeric): those fit nothing. */
+/** `json` columns can hold text that jsonb refuses: such a value fits nothing. */
 function jsonContainment(value: Expression, operand: Operand): Fragment {
-  const given = parameter(operand, { kind: 'json' }, 'jsonb')
+  const given = parameter(operand, encodingOf(value.form, value.type), 'jsonb')
   if (value.form === 'jsonb') return sql`(${value.sql} @> ${given})`
-  return sql`(CASE WHEN (${value.sql})::text !~ '\\\\u0000|[eE][+-]?[0-9]{4}' THEN (${value.sql})::text::jsonb @> ${given} END)`
+  return sql`(CASE WHEN (${value.sql})::text !~* ${BEYOND_JSONB} THEN (${value.sql})::text::jsonb @> ${given} END)`
 }
+
+/** Escapes of U+0000 and of lone surrogates, and numbers of so many digits that numeric could not hold them. */
+const BEYOND_JSONB = constant(String.raw`\\u0000|\\ud[89ab]..(?!\\ud[c-f])|(?<!\\ud[89ab]..)\\ud[c-f]|e[+-]?[0-9]{4}|([0-9]{250}){4}`)
+
+/** The parts of an id are texts; where a column is no text, only those that it prints. */
+const ID_NATIVES: ReadonlyMap<Expression['form'], 'integer' | 'bigint' | 'uuid'> = new Map([
+  ['int', 'integer'],
+  ['bigint', 'bigint'],
+  ['uuid', 'uuid'],
+])
 
 function idMembership(scope: Scope, operand: Operand, compiled: Compilation): Fragment {
   const entity = entityOf(typeOf(scope), compiled)
   const keys = entity.key.map((field) => fieldValue(scope, field, compiled))
   const lists = keys.map((value, part) => {
-    const element: Encoding = value.form === 'bigint' ? { kind: 'bigintId' } : value.form === 'uuid' ? { kind: 'uuidId' } : encodingOf(value.form, value.type)
-    const encoding: Encoding = { kind: 'globalId', type: entity.name, organization: compiled.plan.organization, part, element }
+    const element: Encoding = { kind: 'value', type: { kind: 'builtin', name: 'ID' }, native: ID_NATIVES.get(value.form) ?? null }
+    const encoding: Encoding = { kind: 'globalId', type: entity.name, organization: compiled.plan.organization, part, parts: keys.length, element }
     return parameter(operand, encoding, `${SQL_TYPES[value.form]}[]`)
   })
   const [onlyKey, ...otherKeys] = keys

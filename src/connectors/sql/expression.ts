@@ -19,7 +19,12 @@ export interface Expression {
   readonly nullable: boolean
   readonly type: ValueType
   /** An enum whose stored values differ from its names: the bare column, to compare with stored values, so that its index serves. */
-  readonly stored: { readonly sql: Fragment; readonly native: string; readonly values: ReadonlyMap<string, readonly string[]> } | null
+  readonly stored: {
+    readonly sql: Fragment
+    readonly native: string
+    readonly names: readonly string[]
+    readonly values: ReadonlyMap<string, readonly string[]>
+  } | null
 }
 
 /** The column (or constant) of a binding as the contract's value. */
@@ -43,8 +48,9 @@ function mappedEnum(bound: Extract<ColumnBinding, { kind: 'column' }>, values: R
   const stored = new Map<string, string[]>()
   for (const [value, label] of values) stored.set(label, [...(stored.get(label) ?? []), value])
   const cases = [...values].map(([value, label]) => sql` WHEN ${constant(value)} THEN ${constant(label)}`)
+  const names = field.type.kind === 'enum' ? field.type.values : []
   const mapped = sql`(CASE ${column}::text${{ parts: cases.flatMap((part) => part.parts) }} END)`
-  return { sql: mapped, form: 'text', array: false, nullable: true, type: field.type, stored: { sql: column, native: bound.native, values: stored } }
+  return { sql: mapped, form: 'text', array: false, nullable: true, type: field.type, stored: { sql: column, native: bound.native, names, values: stored } }
 }
 
 function formOf(type: ValueType, native: string): Form {
@@ -81,7 +87,7 @@ const INTEGER_TYPES: ReadonlySet<string> = new Set(['bigint', 'integer', 'smalli
 
 /** The form of a type where no column decides it: constants and masks. */
 export function plainForm(type: ValueType): Form {
-  return formOf(type, type.kind === 'builtin' && type.name === 'BigInt' ? 'bigint' : 'text')
+  return formOf(type, 'text') // a BigInt need not fit a bigint
 }
 
 export function constantValue(field: ValueField, value: string | number | boolean | null): Expression {
@@ -109,32 +115,7 @@ export const SQL_TYPES: Readonly<Record<Form, SqlType>> = {
 
 /** How a value of the contract is sent to be compared with an expression of this form. */
 export function encodingOf(form: Form, type: ValueType): Encoding {
-  const isId = type.kind === 'builtin' && type.name === 'ID'
-  switch (form) {
-    case 'text':
-      return { kind: 'text' }
-    case 'int':
-      return { kind: 'int' }
-    case 'bigint':
-      return { kind: isId ? 'bigintId' : 'bigint' }
-    case 'numeric':
-      return { kind: 'decimal' }
-    case 'float8':
-      return { kind: 'float' }
-    case 'bool':
-      return { kind: 'boolean' }
-    case 'timestamptz':
-      return { kind: 'timestamptz' }
-    case 'timestamp':
-      return { kind: 'localTime' }
-    case 'date':
-      return { kind: 'date' }
-    case 'uuid':
-      return { kind: isId ? 'uuidId' : 'uuid' }
-    case 'json':
-    case 'jsonb':
-      return { kind: 'json' }
-  }
+  return { kind: 'value', type, native: form === 'bigint' || form === 'uuid' ? form : null }
 }
 
 /** A masked value. The raw value stays in the store: masks run in the statement. */
@@ -200,16 +181,31 @@ function generalizedNumber(
 
 /** The JSON text of a value; never NULL: a null value is the text `null`. */
 export function jsonText(value: Expression): Fragment {
-  if (value.array)
-    return sql`coalesce(CASE WHEN array_position(${value.sql}, NULL) IS NULL AND coalesce(array_ndims(${value.sql}), 1) = 1 THEN to_json(${exactElements(value)})::text END, 'null')`
+  if (value.array) return listJson(value)
   const text = scalarJson(value)
   return text.total || !value.nullable ? text.sql : sql`coalesce(${text.sql}, 'null')`
 }
 
-/** Lists of exact numbers travel as lists of strings. */
-function exactElements(value: Expression): Fragment {
-  const isText = value.type.kind === 'enum' || ['ID', 'String', 'UUID', 'BigInt', 'Decimal'].includes(value.type.name)
-  return isText && value.form !== 'text' ? sql`${value.sql}::text[]` : value.sql
+/** Null where the list holds what is null in JSON, or is one of lists. Where PostgreSQL's own JSON of an element is not ours, elements are printed one by one. */
+function listJson(value: Expression): Fragment {
+  const holdsNull = sql`array_position(s.v, NULL) IS NOT NULL`
+  const list = ELEMENTS_AS_THEY_ARE.has(value.form)
+    ? sql`CASE WHEN ${holdsNull} THEN 'null' ELSE to_json(${hasTextElements(value) ? sql`s.v::text[]` : sql`s.v`})::text END`
+    : sql`CASE WHEN ${holdsNull} THEN 'null' ELSE (${elementsJson(value)}) END`
+  return sql`(SELECT CASE WHEN array_ndims(s.v) = 1 THEN ${list} WHEN cardinality(s.v) = 0 THEN '[]' ELSE 'null' END FROM (SELECT ${value.sql} AS v) AS s)`
+}
+
+const ELEMENTS_AS_THEY_ARE: ReadonlySet<Form> = new Set<Form>(['text', 'int', 'bigint', 'bool', 'uuid', 'json', 'jsonb'])
+
+/** Exact numbers are strings. */
+function hasTextElements({ form }: Expression): boolean {
+  return form === 'bigint' || form === 'uuid'
+}
+
+function elementsJson(value: Expression): Fragment {
+  const element = scalarJson({ ...value, array: false, nullable: false, sql: sql`u.e` }).sql
+  const elements = sql`SELECT ${element} AS j, u.n FROM unnest(s.v) WITH ORDINALITY AS u(e, n)`
+  return sql`SELECT CASE WHEN bool_or(x.j = 'null') THEN 'null' ELSE '[' || string_agg(x.j, ',' ORDER BY x.n) || ']' END FROM (${elements}) AS x`
 }
 
 /** `total`: gives the text `null` for NULL by itself. */

@@ -2,28 +2,34 @@
  * SQL as a tree of text that stands in our source, quoted names, and parameters. No value and no name becomes text any other way: a template's holes take
  * fragments only.
  */
+import type { ValueType } from '../../query/catalog.js'
 import type { Operand } from '../../query/predicate.js'
 
 /** How the value of a parameter becomes the text that PostgreSQL reads; see `parameter.ts`. */
 export type Encoding =
-  | { readonly kind: 'text' | 'int' | 'bigint' | 'decimal' | 'float' | 'boolean' | 'uuid' | 'timestamptz' | 'localTime' | 'date' | 'json' }
+  | { readonly kind: 'text' | 'int' | 'decimal' }
+  /** A value of the contract, null unless it is canonical for its type and, where an integer or uuid column holds it (`native`), for that. */
+  | { readonly kind: 'value'; readonly type: ValueType; readonly native: 'integer' | 'bigint' | 'uuid' | null }
   /** `<= value + by` or `>= value + by` over integers, clamped to the type's range. */
   | { readonly kind: 'atMost' | 'atLeast'; readonly by: 0 | 1 | -1 }
-  /** ID text over an integer column: only its canonical digits, else null. */
-  | { readonly kind: 'bigintId' | 'uuidId' }
-  /** Contract enum name → stored values, as a list (several stored values may have one name). */
-  | { readonly kind: 'stored'; readonly values: ReadonlyMap<string, readonly string[]> }
+  /** Contract enum name → stored values, as a list (several stored values may have one name). NULL for what is no name of the enum. */
+  | { readonly kind: 'stored'; readonly names: readonly string[]; readonly values: ReadonlyMap<string, readonly string[]> }
   /** A list of the inner encoding, as an array literal; elements that cannot be are NULL. */
   | { readonly kind: 'list'; readonly element: Encoding }
-  /** The n-th key value of global ids of this type and owner, as a list. */
-  | { readonly kind: 'globalId'; readonly type: string; readonly organization: string; readonly part: number; readonly element: Encoding }
+  /** The n-th key value (`part` of `parts`) of global ids of this type and owner, as a list. */
+  | {
+      readonly kind: 'globalId'
+      readonly type: string
+      readonly organization: string
+      readonly part: number
+      readonly parts: number
+      readonly element: Encoding
+    }
   /** A LIKE pattern that finds the text at the start, or anywhere. */
   | { readonly kind: 'prefixPattern' | 'substringPattern' }
   /** The text after every text with this prefix in code point order; null where there is none. */
   | { readonly kind: 'prefixEnd' }
   | { readonly kind: 'limit'; readonly plus: number }
-  /** A float as a decimal, for sums of floats. */
-  | { readonly kind: 'floatDecimal' }
   /** SQL NULL, whatever the operand. */
   | { readonly kind: 'null' }
 

@@ -1,6 +1,7 @@
 /** The text of a parameter's value. Total: what a column's type cannot hold becomes null, which fits nothing, or is clamped where an order is asked. */
 import { parseGlobalId } from '../../query/global-id.js'
 import type { Operand, Scalar } from '../../query/predicate.js'
+import { operandSortKey } from '../../query/value.js'
 import type { Values } from '../connector.js'
 import type { Encoding, Parameter } from './fragment.js'
 
@@ -26,7 +27,7 @@ function encode(value: Scalar | readonly Scalar[] | null, encoding: Encoding): s
   if (value === null || encoding.kind === 'null') return null
   if (encoding.kind === 'list') return arrayLiteral([value].flat() as Scalar[], encoding.element)
   if (encoding.kind === 'globalId') return globalIdParts([value].flat() as Scalar[], encoding)
-  if (encoding.kind === 'stored') return storedList([value].flat() as Scalar[], encoding.values)
+  if (encoding.kind === 'stored') return storedList([value].flat() as Scalar[], encoding)
   return typeof value === 'object' ? null : encodeScalar(value, encoding) // a list where a scalar is needed fits nothing
 }
 
@@ -43,31 +44,13 @@ function encodeScalar(value: Scalar, encoding: Encoding): string | null {
       return prefixEnd(text)
     case 'int':
       return /^-?\d{1,10}$/.test(text) && Number(text) >= -2147483648 && Number(text) <= 2147483647 ? text : null
-    case 'bigint':
-      return inBigint(text) ? text : null
+    case 'value':
+      return valueText(value, encoding)
     case 'atMost':
     case 'atLeast':
-      return clamped(text, encoding.kind, encoding.by)
-    case 'bigintId':
-      return typeof value === 'string' && /^(0|-?[1-9]\d*)$/.test(text) && inBigint(text) ? text : null
-    case 'uuid':
-      return UUID.test(text) ? text : null
-    case 'uuidId':
-      return UUID.test(text) ? text : null
+      return typeof value === 'string' ? clamped(text, encoding.kind, encoding.by) : null
     case 'decimal':
       return /^-?\d{1,1000}(\.\d{1,1000})?$/.test(text) ? text : null
-    case 'float':
-      return typeof value === 'number' && Number.isFinite(value) ? floatText(value) : null
-    case 'floatDecimal':
-      return typeof value === 'number' && Number.isFinite(value) ? String(value) : null
-    case 'boolean':
-      return typeof value === 'boolean' ? text : null
-    case 'timestamptz':
-    case 'localTime':
-    case 'date':
-      return typeof value === 'string' ? text : null
-    case 'json':
-      return typeof value === 'string' ? text : null
     case 'limit':
       return String(Number(value) + encoding.plus)
     case 'list':
@@ -83,7 +66,13 @@ function isStorable(text: string): boolean {
   return !/[\0\p{Surrogate}]/u.test(text)
 }
 
-const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
+/** As PostgreSQL reads it. Arguments are canonical; claims are as the token has them, so all that is not ends here. */
+function valueText(value: Scalar, { type, native }: Extract<Encoding, { kind: 'value' }>): string | null {
+  const sortKey = operandSortKey(type, native, value)
+  if (sortKey === null || (native === 'bigint' && !inBigint(sortKey))) return null
+  return type.kind === 'builtin' && type.name === 'DateTime' ? `${sortKey}Z` : sortKey
+}
+
 const BIGINT_MIN = -(2n ** 63n)
 const BIGINT_MAX = 2n ** 63n - 1n
 
@@ -94,15 +83,10 @@ function inBigint(text: string): boolean {
 }
 
 function clamped(text: string, side: 'atMost' | 'atLeast', by: bigint | number): string | null {
-  if (!/^-?\d{1,1000}$/.test(text)) return null
+  if (operandSortKey({ kind: 'builtin', name: 'BigInt' }, null, text) === null) return null
   const value = BigInt(text) + BigInt(by)
   if (side === 'atMost') return value < BIGINT_MIN ? null : String(value > BIGINT_MAX ? BIGINT_MAX : value)
   return value > BIGINT_MAX ? null : String(value < BIGINT_MIN ? BIGINT_MIN : value)
-}
-
-/** -0 keeps its sign; JavaScript's shortest text is read by PostgreSQL as the same float8. */
-function floatText(value: number): string {
-  return Object.is(value, -0) ? '-0' : String(value)
 }
 
 function escapePattern(text: string): string {
@@ -120,14 +104,15 @@ export function prefixEnd(prefix: string): string | null {
   return null
 }
 
-function storedList(names: readonly Scalar[], values: ReadonlyMap<string, readonly string[]>): string {
-  return literalOf(names.flatMap((given): readonly (string | null)[] => (typeof given === 'string' ? (values.get(given) ?? [null]) : [null])))
+function storedList(given: readonly Scalar[], { names, values }: Extract<Encoding, { kind: 'stored' }>): string {
+  return literalOf(given.flatMap((name): readonly (string | null)[] => (typeof name === 'string' && names.includes(name) ? (values.get(name) ?? []) : [null])))
 }
 
 function globalIdParts(ids: readonly Scalar[], encoding: Extract<Encoding, { kind: 'globalId' }>): string {
   const parts = ids.flatMap((id) => {
     const parsed = parseGlobalId(String(id))
-    const part = parsed?.type === encoding.type && parsed.organization === encoding.organization ? parsed.key[encoding.part] : undefined
+    const isOurs = parsed?.type === encoding.type && parsed.organization === encoding.organization && parsed.key.length === encoding.parts
+    const part = isOurs ? parsed.key[encoding.part] : undefined
     return [part === undefined ? null : encodeScalar(part, encoding.element)]
   })
   return literalOf(parts) // nulls stay, so that the parts of a composite key keep their places

@@ -114,7 +114,11 @@ export function sortTerms(list: ListPlan, scope: ViewScope, compiled: Compilatio
 
 function orderValue(key: OrderKey, scope: ViewScope, compiled: Compilation): Expression {
   const [step, ...rest] = key.path
-  if (step === undefined) return fieldValue(scope, key.field, compiled)
+  if (step === undefined) {
+    const value = fieldValue(scope, key.field, compiled)
+    // An ID is a text, whatever holds it: owners are merged by its digits. (The key that closes the order is compared within its owner only.)
+    return value.type.name === 'ID' && value.form === 'bigint' ? { ...value, form: 'text', sql: sql`(${value.sql})::text` } : value
+  }
   const to = openView(relationOf(step, scope, compiled).target, compiled)
   if (!to || isAbsent(step, scope)) {
     const field = targetField(key, scope, compiled)
@@ -221,7 +225,8 @@ function connectionJson(list: ListPlan, scope: ViewScope | null, links: readonly
   const members: Member[] = []
   let count: Fragment | null = null
   const inPage = wantsMore ? sql` FILTER (WHERE p.n <= ${limit})` : EMPTY
-  const inOrder = list.backward ? sql` ORDER BY p.n DESC` : EMPTY
+  // Said wherever rows are numbered: another aggregate with an order of its own (a cursor's) would otherwise lend it to this one.
+  const inOrder = numbered ? (list.backward ? sql` ORDER BY p.n DESC` : sql` ORDER BY p.n`) : EMPTY
   const all = (column: Fragment): Fragment => sql`coalesce(string_agg(${column}, ','${inOrder})${inPage}, '')`
   for (const field of list.fields) {
     if (field.kind === 'typename') members.push({ key: field.responseKey, value: JSON.stringify(`${list.type}Connection`) })
@@ -237,7 +242,8 @@ function connectionJson(list: ListPlan, scope: ViewScope | null, links: readonly
       }
     } else members.push({ key: field.responseKey, value: pageInfoJson(field.fields, list, scope !== null, limit, compiled) })
   }
-  if (!scope) return objectJson(members)
+  // Without a column of rows there is no row to tell of, and no page to read.
+  if (!scope || (columns.length === 0 && !wantsMore && !wantsCursor)) return objectJson(members)
   const cursor = wantsCursor ? [sql`${cursorText(list, scope, compiled)} AS c`] : []
   const selected = [...columns.map((column, index) => sql`${column} AS ${name(`j${index}`)}`), ...cursor]
   const { tail } = pageOf(list, scope, links, wantsMore ? 1 : 0, compiled)

@@ -1,5 +1,7 @@
 /** From an authorized plan to one SQL statement, whatever its depth. Pure. */
-import type { AuthorizedPlan, ListPlan } from '../../query/plan.js'
+import { invariant } from '../../errors.js'
+import type { EntityType } from '../../query/catalog.js'
+import type { AggregatePlan, AuthorizedPlan, ListPlan } from '../../query/plan.js'
 import { aggregateQuery } from './aggregate.js'
 import type { Compilation } from './condition.js'
 import { compilation, fromTable, openView } from './condition.js'
@@ -23,8 +25,8 @@ export interface SqlStatement {
 export interface EmptyAnswer {
   readonly kind: 'empty'
   readonly hasTotal: boolean
-  /** An aggregate without groups has its one group over no rows as well: the parts of its measures. */
-  readonly group: readonly (string | null)[] | null
+  /** An aggregate over no rows may still have a group. */
+  readonly aggregate: { readonly plan: AggregatePlan; readonly entity: EntityType } | null
 }
 
 export function compileStatement(plan: AuthorizedPlan): SqlStatement | EmptyAnswer {
@@ -32,16 +34,15 @@ export function compileStatement(plan: AuthorizedPlan): SqlStatement | EmptyAnsw
   if (plan.plan.kind === 'aggregate') {
     const { aggregate } = plan.plan
     const scope = openView(aggregate.type, compiled)
-    if (!scope) {
-      const parts = aggregate.measures.flatMap(({ fn }): (string | null)[] => (fn === 'countDistinct' ? ['0'] : fn === 'avg' ? [null, '0'] : [null]))
-      return { kind: 'empty', hasTotal: false, group: aggregate.groupBy.length === 0 ? ['0', ...parts] : null }
-    }
-    return { kind: 'statement', ...render(aggregateQuery(aggregate, scope, compiled)), texts: 0, hasTotal: false }
+    if (scope) return { kind: 'statement', ...render(aggregateQuery(aggregate, scope, compiled)), texts: 0, hasTotal: false }
+    const entity = plan.catalog.entities.get(aggregate.type)
+    invariant(entity, `type \`${aggregate.type}\``)
+    return { kind: 'empty', hasTotal: false, aggregate: { plan: aggregate, entity } }
   }
   const { list } = plan.plan
   const hasTotal = list.fields.some((field) => field.kind === 'totalCount')
   const scope = openView(list.type, compiled)
-  if (!scope) return { kind: 'empty', hasTotal, group: null }
+  if (!scope) return { kind: 'empty', hasTotal, aggregate: null }
   return listStatement(list, scope, hasTotal, compiled)
 }
 
