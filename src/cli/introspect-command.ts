@@ -1,5 +1,5 @@
 import { UsageError, type Command } from './command.js'
-import { introspect, type IntrospectReport } from './introspect.js'
+import { introspect, tokenCommand, type IntrospectReport } from './introspect.js'
 
 export const INTROSPECT: Command = {
   name: 'introspect',
@@ -30,7 +30,7 @@ export const INTROSPECT: Command = {
       ...(jurisdiction !== null && { jurisdiction }),
       ...(gatewayDatabase !== null && { gatewayDatabase }),
     })
-    write(input.flag('json') ? `${JSON.stringify(report, null, 2)}\n` : reportText(report))
+    write(input.flag('json') ? `${JSON.stringify(report, null, 2)}\n` : reportText(report, input.required('organization')))
     return 0
   },
 }
@@ -45,14 +45,17 @@ function keyOf(text: string): [string, string[]] {
   return [text.slice(0, at), columns]
 }
 
-function reportText({ folder, files, types, notes, findings }: IntrospectReport): string {
+function reportText({ folder, files, types, notes, findings }: IntrospectReport, organization: string): string {
   const found = findings.map(({ severity, problem, hint, place }) => `  ${severity}: ${place === null ? '' : `${place}: `}${problem}; ${hint}`)
   return [
     `Wrote ${files.length} files to ${folder}, for ${types.length} types: ${types.join(', ')}.`,
     ...(notes.length > 0 ? ['', 'Renamed or left out:', ...notes.map((note) => `  ${note}`)] : []),
     ...(found.length > 0 ? ['', 'What `concordat check` will say:', ...found] : []),
     '',
-    `Next: concordat serve --config ${folder}/concordat.yaml`,
+    'Next, and a token for it in another terminal:',
+    '',
+    `  npx concordat serve --config ${folder}/concordat.yaml`,
+    `  npx ${tokenCommand(organization, folder)}`,
     '',
   ].join('\n')
 }

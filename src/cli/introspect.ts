@@ -159,8 +159,9 @@ function localIssuer(organization: string): string {
 
 const AUDIENCE = 'http://127.0.0.1:4000/graphql'
 
-function tokenCommand(organization: string): string {
-  const key = `secrets/${organization}-issuer.private.jwk`
+/** Prints a token that the configuration in `folder` accepts. */
+export function tokenCommand(organization: string, folder: string): string {
+  const key = join(folder, `secrets/${organization}-issuer.private.jwk`)
   return `concordat token --key ${key} --issuer ${localIssuer(organization)} --audience ${AUDIENCE} --subject me --role ${STARTING_ROLE}`
 }
 
@@ -181,7 +182,7 @@ function configurationText({ options, contract, schema }: FileParts): string {
   return [
     '# Written by `concordat introspect`; `concordat check` and `concordat serve` take it as it is. docs/configuration.md has every key.',
     '# A token, from this folder:',
-    `#   ${tokenCommand(organization)}`,
+    `#   ${tokenCommand(organization, '.')}`,
     '# In production an identity provider takes the place of that key, and the gateway connects to each store as a role with no rights but SELECT.',
     ...(jurisdiction === 'ZZ' ? ['# `ZZ` stands for a place that is not known: say where the gateway runs, and where the organization is.'] : []),
     ...(gatewayDatabase === undefined
