@@ -170,6 +170,7 @@ function ledgerDatabase(config: Config, observe: Observe): LedgerDatabase {
   const { timeoutMs, queue, batch, checkpointMs, refusalsMs, connections } = config.gateway.audit
   const pool = new pg.Pool({ connectionString: config.gateway.database.reveal(), max: connections, connectionTimeoutMillis: timeoutMs })
   pool.on('error', () => undefined) // an idle connection that is lost is replaced; who uses one sees the failure
+  pool.on('connect', (client) => client.on('error', () => undefined)) // without a listener of its own the event would end the process
   const store = new LedgerStore(pool, timeoutMs)
   const process = randomUUID()
   const ledger = new PostgresLedger({ store, limits: { timeoutMs, queueMax: queue, batchMax: batch, refusalsMs }, now: () => Date.now(), process })

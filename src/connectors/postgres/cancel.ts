@@ -4,12 +4,12 @@ import pg from 'pg'
  * Asks the server to cancel what a client's connection runs (PostgreSQL protocol, CancelRequest). Resolves when the server has closed the request's connection: it
  * has sent the signal by then. Goes over TLS where the client does, so that the secret key is not seen on the way.
  */
-export function cancelBackend(client: pg.ClientBase, config: pg.ClientConfig): Promise<void> {
-  const target = client as unknown as { readonly processID: number | null; readonly secretKey: number | null; readonly host: string; readonly port: number }
-  const { processID, secretKey } = target
+export function cancelBackend(client: pg.ClientBase): Promise<void> {
+  const target = client as unknown as ConnectedClient
+  const { processID, secretKey, ssl, sslNegotiation } = target
   if (processID === null || secretKey === null) return Promise.resolve()
   return new Promise((resolve, reject) => {
-    const connection = new pg.Connection({ ssl: config.ssl } as pg.ConnectionConfig) as unknown as CancelConnection
+    const connection = new pg.Connection({ ssl, sslNegotiation } as pg.ConnectionConfig) as unknown as CancelConnection
     const timer = setTimeout(() => {
       connection.stream.destroy()
       reject(new Error('cancel request timed out'))
@@ -18,7 +18,7 @@ export function cancelBackend(client: pg.ClientBase, config: pg.ClientConfig): P
       clearTimeout(timer)
       then()
     }
-    connection.on(config.ssl ? 'sslconnect' : 'connect', () => connection.cancel(processID, secretKey))
+    connection.on(ssl ? 'sslconnect' : 'connect', () => connection.cancel(processID, secretKey))
     connection.on(
       'error',
       settle(() => reject(new Error('cancel request failed'))),
@@ -30,6 +30,23 @@ export function cancelBackend(client: pg.ClientBase, config: pg.ClientConfig): P
 }
 
 const CANCEL_TIMEOUT_MS = 2000
+
+/** Ends a client's connection without a word to the server; whoever waits for an answer on it gets an error. */
+export function disconnect(client: pg.ClientBase): void {
+  const { connection } = client as unknown as ConnectedClient
+  connection.stream.destroy()
+}
+
+/** What of the driver's client (`pg` 8.23, lib/client.js) `@types/pg` leaves out. `ssl` is as the URL and the settings say together. */
+interface ConnectedClient {
+  readonly processID: number | null
+  readonly secretKey: number | null
+  readonly host: string
+  readonly port: number
+  readonly ssl: pg.ConnectionConfig['ssl'] | false
+  readonly sslNegotiation: string
+  readonly connection: { readonly stream: { destroy(): void } }
+}
 
 /** The driver's connection (`pg` 8.23, lib/connection.js), of which @types/pg shows little. */
 interface CancelConnection {

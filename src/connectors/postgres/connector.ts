@@ -9,7 +9,7 @@ import type { Capability, Chunk, Connector, ExecuteOptions, Statement, Values } 
 import { encodeParameters, valueOf } from '../sql/parameter.js'
 import type { EmptyAnswer, SqlStatement } from '../sql/statement.js'
 import { compileStatement } from '../sql/statement.js'
-import { cancelBackend } from './cancel.js'
+import { cancelBackend, disconnect } from './cancel.js'
 import type { FlushStatement, TextRow } from './flush.js'
 import { flush, PreparedNames } from './flush.js'
 
@@ -27,6 +27,9 @@ export interface PostgresOptions {
   /** Prepared statements a connection keeps. */
   readonly preparedMax: number
 }
+
+/** How long a cancelled statement may take to end. */
+const CANCELLED_WAIT_MS = 1_000
 
 const CALLER: Omit<FlushStatement, 'values'> = { name: 'concordat_caller', text: "SELECT set_config('concordat.caller', $1, true)" }
 const BEGIN: FlushStatement = { name: 'concordat_begin', text: 'BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY', values: [] }
@@ -89,8 +92,11 @@ export class PostgresConnector implements Connector<PostgresNative> {
     if (!prepared) this.prepared.set(client, (prepared = new PreparedNames(this.options.preparedMax)))
     let cancelled: Promise<void> | null = null
     let isBroken = false
+    let hangUp: NodeJS.Timeout | null = null
     const cancel = (): void => {
-      cancelled ??= cancelBackend(client, this.options.connection).catch(() => undefined) // the connection is closed in any case
+      cancelled ??= cancelBackend(client).catch(() => undefined) // the connection is closed in any case
+      // A server that cannot be reached any more answers to no cancel request either: nobody waits for it beyond this.
+      hangUp ??= setTimeout(() => disconnect(client), CANCELLED_WAIT_MS)
     }
     options.signal.addEventListener('abort', cancel, { once: true })
     if (options.signal.aborted) cancel()
@@ -102,6 +108,7 @@ export class PostgresConnector implements Connector<PostgresNative> {
       throw this.failure(error, options.signal)
     } finally {
       options.signal.removeEventListener('abort', cancel)
+      if (hangUp) clearTimeout(hangUp)
       // A cancel request hits a connection, not a query: one that may still be on its way must not find the next caller's query there, so a connection that was
       // asked to cancel is closed. So is one whose flush failed, since it may be in a failed transaction.
       client.release(isBroken || cancelled !== null)
