@@ -38,8 +38,28 @@ export function boundValue(table: TableBinding, field: ValueField, alias: string
   const form = formOf(field.type, bound.native)
   if (bound.multiply !== null)
     return { ...base, form: 'numeric', sql: sql`(${column} * ${parameter({ kind: 'constant', value: bound.multiply }, { kind: 'decimal' }, 'numeric')})` }
-  const isText = form === 'text' && !TEXT_TYPES.has(bound.native)
-  return { ...base, form, sql: isText ? (bound.array ? sql`${column}::text[]` : sql`${column}::text`) : column }
+  if (bound.array) return { ...base, form, sql: bound.native === LIST_NATIVES[form] ? column : sql`${column}${cast(`${SQL_TYPES[form]}[]`)}` }
+  return { ...base, form, sql: form === 'text' && !TEXT_TYPES.has(bound.native) ? sql`${column}::text` : column }
+}
+
+/** Lists are compared with lists of the form's own type only: unlike scalars, `smallint[]` has no operator with `integer[]`. */
+const LIST_NATIVES: Readonly<Record<Form, string>> = {
+  text: 'text',
+  int: 'integer',
+  bigint: 'bigint',
+  numeric: 'numeric',
+  float8: 'double precision',
+  bool: 'boolean',
+  timestamptz: 'timestamp with time zone',
+  timestamp: 'timestamp without time zone',
+  date: 'date',
+  uuid: 'uuid',
+  json: 'json',
+  jsonb: 'jsonb',
+}
+
+function cast(type: `${SqlType}[]`): Fragment {
+  return { parts: [{ kind: 'text', text: `::${type}` }] }
 }
 
 const TEXT_TYPES: ReadonlySet<string> = new Set(['text', 'character varying'])
