@@ -116,13 +116,40 @@ export interface AskOptions {
   readonly path?: string
 }
 
-export interface TestGateway {
-  readonly url: string
+/** All that a gateway of the test needs, before it runs: databases, keys, policies and a configuration. */
+export interface TestGround {
   readonly postgres: TestPostgres
+  /** Path of the configuration file; paths in it start at its folder. */
+  readonly config: string
   /** Folder of the policies: `roles/<organization>.yaml`, `agreements/<name>.yaml` with signatures. */
   readonly policies: string
+  token(principal: TestPrincipal): Promise<string>
+  /** Who an organization is to the gateway: for tokens that `token` does not make. */
+  party(organization: string): TestParty
+  /** Name of an organization's database, or of the ledgers' where it is `gateway`. */
+  database(name: string): string
+  /** A connection to any database of the server, as a superuser; closed by `stop`. */
+  connect(database: string): Promise<pg.Client>
+  /** A connection as the owner; closed by `stop`. */
+  ownerClient(organization: string): Promise<pg.Client>
+  /** A connection to the ledgers' database as a superuser; closed by `stop`. */
+  ledgerClient(): Promise<pg.Client>
+  /** Writes (and signs) an agreement into the policies' folder. */
+  writeAgreement(agreement: TestAgreement): Promise<void>
+  removeAgreement(name: string): void
+  writeRoles(organization: string, roles: Readonly<Record<string, unknown>>, version?: number): void
+  /** Ends what was started, the server too where it is its own. */
+  stop(): Promise<void>
+}
+
+export interface TestGateway extends TestGround, Asking {
+  readonly url: string
   /** Lines of the log, parsed. */
-  readonly log: readonly Readonly<Record<string, unknown>>[]
+  readonly log: Record<string, unknown>[]
+}
+
+/** Asking a gateway over HTTP. */
+export interface Asking {
   /** POSTs the document as JSON; `null` asks without a token. */
   ask(
     principal: TestPrincipal | null,
@@ -132,19 +159,6 @@ export interface TestGateway {
   ): Promise<TestAnswer>
   /** As `ask`, with more to choose. */
   request(principal: TestPrincipal | null, document: string, options: AskOptions): Promise<TestAnswer>
-  token(principal: TestPrincipal): Promise<string>
-  /** Name of an organization's database, or of the ledgers' where it is `gateway`. */
-  database(name: string): string
-  /** A connection as the owner; closed by `stop`. */
-  ownerClient(organization: string): Promise<pg.Client>
-  /** A connection to the ledgers' database as a superuser; closed by `stop`. */
-  ledgerClient(): Promise<pg.Client>
-  /** Writes (and signs) an agreement into the policies' folder. */
-  writeAgreement(agreement: TestAgreement): Promise<void>
-  removeAgreement(name: string): void
-  writeRoles(organization: string, roles: Readonly<Record<string, unknown>>, version?: number): void
-  /** Ends the gateway, and the server where it is its own. */
-  stop(): Promise<void>
 }
 
 const AUDIENCE = 'https://gateway.example/graphql'
@@ -174,13 +188,60 @@ export function agreementOf(
   }
 }
 
-interface Party {
+/** An organization with its identity provider; one key serves for its tokens and its agreements. */
+export interface TestParty {
   readonly id: string
+  /** `iss` of its tokens. */
   readonly issuer: string
   readonly privateJwk: JWK
 }
 
 export async function startTestGateway(options: TestGatewayOptions = {}): Promise<TestGateway> {
+  const ground = await makeTestGround(options)
+  try {
+    const log: Record<string, unknown>[] = []
+    const running = await startGateway({
+      config: loadConfig(ground.config, {}),
+      demo: null,
+      writeLog: (line) => log.push(JSON.parse(line) as Record<string, unknown>),
+    })
+    const stop = async (): Promise<void> => {
+      void running.stop()
+      await running.stop() // a second call cuts what is still under way
+      await ground.stop()
+    }
+    return { ...ground, ...asking(running.url, ground), url: running.url, log, stop }
+  } catch (error) {
+    await ground.stop()
+    throw error
+  }
+}
+
+/** Asks the gateway at this address with tokens of the ground. */
+export function asking(url: string, { token }: Pick<TestGround, 'token'>): Asking {
+  const request = async (principal: TestPrincipal | null, document: string, asked: AskOptions): Promise<TestAnswer> => {
+    const response = await fetch(`${url}${asked.path ?? '/graphql'}`, {
+      method: 'POST',
+      headers: {
+        'content-type': 'application/json',
+        accept: 'application/graphql-response+json',
+        ...(principal !== null && { authorization: `Bearer ${await token(principal)}` }),
+        ...asked.headers,
+      },
+      body: JSON.stringify({ query: document, variables: asked.variables, operationName: asked.operationName }),
+      ...(asked.signal && { signal: asked.signal }),
+    })
+    const text = await response.text()
+    return { status: response.status, headers: response.headers, text, json: JSON.parse(text) as AnswerBody }
+  }
+  return {
+    request,
+    ask: (principal, document, variables, headers) => request(principal, document, { ...(variables && { variables }), ...(headers && { headers }) }),
+  }
+}
+
+/** Nothing is started but the PostgreSQL server, where it is the ground's own. */
+export async function makeTestGround(options: TestGatewayOptions = {}): Promise<TestGround> {
   const { world = null } = options
   const folder = mkdtempSync(join(tmpdir(), 'concordat-test-'))
   const closing: (() => Promise<unknown> | void)[] = [() => rmSync(folder, { recursive: true, force: true })]
@@ -194,18 +255,7 @@ export async function startTestGateway(options: TestGatewayOptions = {}): Promis
     const databases = await makeDatabases(postgres, world, ids)
     const parties = await makeKeys(folder, world, ids)
     const policies = await writePolicies(folder, world, parties)
-    writeConfig(folder, { options, ids, postgres, databases, parties })
-
-    const log: Record<string, unknown>[] = []
-    const running = await startGateway({
-      config: loadConfig(join(folder, 'concordat.yaml'), {}),
-      demo: null,
-      writeLog: (line) => log.push(JSON.parse(line) as Record<string, unknown>),
-    })
-    closing.push(async () => {
-      void running.stop()
-      await running.stop() // a second call cuts what is still under way
-    })
+    const config = writeConfig(folder, { options, ids, postgres, databases, parties })
     const connect = async (database: string): Promise<pg.Client> => {
       const client = new pg.Client({ connectionString: postgres.url(database), application_name: 'test' })
       client.on('error', () => undefined)
@@ -220,30 +270,14 @@ export async function startTestGateway(options: TestGatewayOptions = {}): Promis
       tokens.set(key, known)
       return known
     }
-    const request = async (principal: TestPrincipal | null, document: string, asked: AskOptions): Promise<TestAnswer> => {
-      const response = await fetch(`${running.url}${asked.path ?? '/graphql'}`, {
-        method: 'POST',
-        headers: {
-          'content-type': 'application/json',
-          accept: 'application/graphql-response+json',
-          ...(principal !== null && { authorization: `Bearer ${await token(principal)}` }),
-          ...asked.headers,
-        },
-        body: JSON.stringify({ query: document, variables: asked.variables, operationName: asked.operationName }),
-        ...(asked.signal && { signal: asked.signal }),
-      })
-      const text = await response.text()
-      return { status: response.status, headers: response.headers, text, json: JSON.parse(text) as AnswerBody }
-    }
     return {
-      url: running.url,
       postgres,
+      config,
       policies,
-      log,
       token,
-      request,
-      ask: (principal, document, variables, headers) => request(principal, document, { ...(variables && { variables }), ...(headers && { headers }) }),
+      party: (organization) => partyOf(parties, organization),
       database: (name) => databaseOf(databases, name),
+      connect,
       ownerClient: (organization) => connect(databaseOf(databases, organization)),
       ledgerClient: () => connect(databaseOf(databases, 'gateway')),
       writeAgreement: (agreement) => writeAgreement(policies, agreement, parties),
@@ -326,9 +360,9 @@ async function installPseudonyms(client: pg.ClientBase, grantor: string, grantee
 
 // --- keys, policies, configuration -----------------------------------------------------------------------------------------------------------------------------
 
-async function makeKeys(folder: string, world: TestWorld | null, ids: readonly string[]): Promise<ReadonlyMap<string, Party>> {
+async function makeKeys(folder: string, world: TestWorld | null, ids: readonly string[]): Promise<ReadonlyMap<string, TestParty>> {
   mkdirSync(join(folder, 'keys'))
-  const parties = new Map<string, Party>()
+  const parties = new Map<string, TestParty>()
   for (const id of ids) {
     const { privateJwk, publicJwk } = await generateKeyPair('EdDSA')
     writeFileSync(join(folder, 'keys', `${id}.jwk`), JSON.stringify(publicJwk))
@@ -340,7 +374,7 @@ async function makeKeys(folder: string, world: TestWorld | null, ids: readonly s
   return parties
 }
 
-async function writePolicies(folder: string, world: TestWorld | null, parties: ReadonlyMap<string, Party>): Promise<string> {
+async function writePolicies(folder: string, world: TestWorld | null, parties: ReadonlyMap<string, TestParty>): Promise<string> {
   const policies = join(folder, 'policies')
   const demo = join(process.cwd(), 'schema')
   mkdirSync(join(policies, 'roles'), { recursive: true })
@@ -364,7 +398,7 @@ function writeRoles(policies: string, organization: string, content: { readonly 
   writeFileSync(join(policies, 'roles', `${organization}.yaml`), stringify({ organization, ...content }, PLAIN))
 }
 
-async function writeAgreement(policies: string, agreement: TestAgreement, parties: ReadonlyMap<string, Party>): Promise<void> {
+async function writeAgreement(policies: string, agreement: TestAgreement, parties: ReadonlyMap<string, TestParty>): Promise<void> {
   const file = join(policies, 'agreements', `${agreement.agreement}.yaml`)
   writeFileSync(file, stringify(agreement, PLAIN))
   const outcome = await signAgreement(file, partyOf(parties, agreement.grantor).privateJwk)
@@ -374,7 +408,7 @@ async function writeAgreement(policies: string, agreement: TestAgreement, partie
 /** Anchors are refused where the gateway reads. */
 const PLAIN = { aliasDuplicateObjects: false } as const
 
-function partyOf(parties: ReadonlyMap<string, Party>, id: string): Party {
+function partyOf(parties: ReadonlyMap<string, TestParty>, id: string): TestParty {
   const party = parties.get(id)
   if (!party) throw new Error(`the test has no organization ${id}`)
   return party
@@ -385,10 +419,11 @@ interface ConfigFacts {
   readonly ids: readonly string[]
   readonly postgres: TestPostgres
   readonly databases: ReadonlyMap<string, string>
-  readonly parties: ReadonlyMap<string, Party>
+  readonly parties: ReadonlyMap<string, TestParty>
 }
 
-function writeConfig(folder: string, { options, ids, postgres, databases, parties }: ConfigFacts): void {
+/** @returns the path of the file. */
+function writeConfig(folder: string, { options, ids, postgres, databases, parties }: ConfigFacts): string {
   const { world, gateway, store } = options
   const demoBindings = world ? {} : (parse(readFileSync(join(process.cwd(), 'schema/demo/bindings.yaml'), 'utf8')) as Record<string, unknown>)
   const organizations = ids.map((id) => {
@@ -421,10 +456,12 @@ function writeConfig(folder: string, { options, ids, postgres, databases, partie
     },
     organizations: Object.fromEntries(organizations),
   }
-  writeFileSync(join(folder, 'concordat.yaml'), stringify(config, PLAIN))
+  const file = join(folder, 'concordat.yaml')
+  writeFileSync(file, stringify(config, PLAIN))
+  return file
 }
 
-async function makeToken(principal: TestPrincipal, parties: ReadonlyMap<string, Party>): Promise<string> {
+async function makeToken(principal: TestPrincipal, parties: ReadonlyMap<string, TestParty>): Promise<string> {
   const claims = typeof principal === 'string' ? demoClaims(principal) : principal
   const party = partyOf(parties, claims.organization)
   return issueToken({
