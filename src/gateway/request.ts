@@ -1,4 +1,6 @@
 /** The border between HTTP and the engine. */
+import type { Code } from '../errors.js'
+
 export interface GatewayRequest {
   /** UUIDv7. */
   readonly id: string
@@ -24,6 +26,8 @@ export interface GatewayRequest {
 }
 
 export interface GatewayResponse {
+  /** Why it is not a whole answer, for the log; absent or null where it is one, or no answer to an operation. */
+  readonly code?: Code | null
   readonly status: number
   readonly headers: Readonly<Record<string, string>>
   readonly body: string | Buffer

@@ -15,7 +15,7 @@ export function respond(request: GatewayRequest, attempt: Attempt, receipt: Rece
   const retry = attempt.status === 503 || attempt.status === 429 ? { 'retry-after': '1' } : {}
   const challenge = attempt.status === 401 ? { 'www-authenticate': 'Bearer' } : {}
   const headers = { 'content-type': MEDIA_TYPES[request.accept], ...retry, ...challenge, ...attempt.headers }
-  return { status: attempt.status, headers, body: `{${members.join(',')}}` }
+  return { status: attempt.status, code: attempt.code, headers, body: `{${members.join(',')}}` }
 }
 
 function errorBody(error: AnswerError): Readonly<Record<string, unknown>> {

@@ -166,7 +166,7 @@ class Traffic {
     })
     try {
       const answered = await this.parts.answer(await this.#received(exchange, media, gone.signal))
-      this.#send(exchange, { ...answered, code: null })
+      this.#send(exchange, answered)
     } catch (error) {
       if (error instanceof HttpRefusal) this.#refuse(exchange, error.reason, { media, headers: error.headers, status: error.status })
       else this.#fail(exchange, error, media)
@@ -217,7 +217,7 @@ class Traffic {
       })
       return
     }
-    this.#send(exchange, { ...page, code: null })
+    this.#send(exchange, page)
   }
 
   #pageAt(path: string, request: IncomingMessage): GatewayResponse | null {
@@ -243,7 +243,7 @@ class Traffic {
     this.#send(exchange, { status: status ?? CODES[code].status, headers: { 'content-type': MEDIA_TYPES[media ?? 'json'], ...headers }, body, code })
   }
 
-  #send({ id, startedMs, request, response, path }: Exchange, { status, headers, body, code }: GatewayResponse & { readonly code: Code | null }): void {
+  #send({ id, startedMs, request, response, path }: Exchange, { status, headers, body, code = null }: GatewayResponse): void {
     const route = ROUTES.has(path) ? path : path.startsWith('/explorer/') ? '/explorer' : 'other'
     const durationMs = Math.round((performance.now() - startedMs) * 1000) / 1000
     if (response.destroyed) {

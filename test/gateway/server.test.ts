@@ -262,6 +262,14 @@ describe('an answer', () => {
     expect(await response.text()).not.toContain('signature')
   })
 
+  it('is logged with its code and without its text', async () => {
+    const server = await start({ answer: () => Promise.resolve({ status: 200, code: 'SOURCE_TIMEOUT', headers: {}, body: '{"data":"private"}' }) })
+    await post(server, { query: '{ a }' })
+    await until(() => server.observations.some(({ kind }) => kind === 'answered'))
+    expect(server.observations.at(-1)).toMatchObject({ kind: 'answered', requestId: 'id-1', route: '/graphql', status: 200, code: 'SOURCE_TIMEOUT', bytes: 18 })
+    expect(JSON.stringify(server.observations)).not.toContain('private')
+  })
+
   it('is given up when the client goes away first', async () => {
     const aborted: boolean[] = []
     const server = await start({
