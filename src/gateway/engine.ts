@@ -19,7 +19,9 @@ import type { AggregatePlan, AuthorizedPlan, ListPlan, PageStart, Plan } from '.
 import type { Operand, Scalar } from '../query/predicate.js'
 import type { ApiIndex } from './api-schema.js'
 import { connectionText, hasNestedCursors, member, nestedLists, sealNested, totalCountKeys } from './assemble.js'
-import { bind, type BoundPlan, type BoundRoot, type CostNode, type FieldUse, inputShape } from './bind.js'
+import { bind } from './bind.js'
+import type { BoundPlan, BoundRoot, CostNode, FieldUse } from './bound-plan.js'
+import { inputShape } from './input-shape.js'
 import type { CursorPlace, Cursors } from './cursor.js'
 import { checkText, slotValues } from './input.js'
 import { mergePage, type OwnedRow } from './merge.js'
@@ -682,7 +684,8 @@ function sourceName(source: GrantSource): string {
   return source.kind === 'roles' ? 'roles' : source.agreement
 }
 
-function sourceWords(source: GrantSource): Readonly<Record<string, unknown>> {
+/** As answers name a rule. */
+export function sourceWords(source: GrantSource): Readonly<Record<string, unknown>> {
   return source.kind === 'roles' ? { roles: source.roles, version: source.version } : { agreement: source.agreement, version: source.version }
 }
 

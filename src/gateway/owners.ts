@@ -5,7 +5,7 @@ import type { Catalog } from '../query/catalog.js'
 import { compareText } from '../query/order.js'
 import type { Authority, OwnerGrant } from '../policy/authority.js'
 import { authorize, type Disclosure } from '../policy/authorize.js'
-import type { FieldUse } from './bind.js'
+import type { FieldUse } from './bound-plan.js'
 
 export interface ChosenOwner {
   readonly organization: string
