@@ -1,16 +1,21 @@
 /** `concordat rls render`: the second wall of one organization as SQL that its owner reads and applies, with the function and keys for pseudonyms. */
+import type { ClientBase } from 'pg'
 import type { Config } from '../config.js'
 import { resolveBinding } from '../connectors/postgres/bind-tables.js'
 import type { StoreDescription, TableKind } from '../connectors/postgres/describe.js'
+import type { Finding } from '../connectors/postgres/finding.js'
+import { listed, placeText } from '../connectors/postgres/finding.js'
 import { ownerFunctions } from '../connectors/postgres/owner-functions.js'
 import type { ProtectedTable, SharedRows, TableName } from '../connectors/postgres/row-security.js'
-import { rowSecurity } from '../connectors/postgres/row-security.js'
+import { GATEWAY_BOUND_POLICY, GATEWAY_POLICY, rowSecurity } from '../connectors/postgres/row-security.js'
 import { contractSources, parseContract } from '../gateway/contract.js'
 import { openPolicies } from '../gateway/policies.js'
 import { parseInput } from '../gateway/scalars.js'
+import type { AgreedField } from '../policy/agreement.js'
 import type { PolicySet } from '../policy/policy-set.js'
 import type { OrganizationBinding } from '../query/binding.js'
 import type { Catalog } from '../query/catalog.js'
+import { compareText } from '../query/order.js'
 import { readStore } from './check.js'
 
 export interface RlsOptions {
@@ -30,6 +35,8 @@ export interface RlsScript {
   /** Statements for one transaction, without its beginning and end. Equal policies, bindings and options give equal text. */
   readonly statements: string
   readonly tables: readonly ProtectedTable[]
+  /** Grantees whose agreements mask by pseudonym. */
+  readonly pseudonymous: readonly string[]
   /** What the script cannot protect, a sentence each. */
   readonly warnings: readonly string[]
 }
@@ -63,9 +70,17 @@ export function rlsScript(input: RlsInput): RlsScript {
     description.tables.find((each) => each.schema === schema && each.name === table)?.kind ?? null
   const isProtectable = (table: TableName): boolean => ['table', 'partitioned', null].includes(kindOf(table))
   const { text, tables, unprotected } = rowSecurity({ catalog, binding, store, role, ownRoles, shared, isProtectable })
+  const pseudonymous = agreements
+    .filter(({ types }) => [...types.values()].some(({ fields }) => [...fields.values()].some(isPseudonym)))
+    .map(({ grantee }) => grantee)
   const functions = ownerFunctions({ role, grantees: agreements.map(({ grantee }) => grantee) })
   const warnings = unprotected.map((table) => `${printName(table)} is ${KIND_WORDS[kindOf(table) ?? 'view']}: only the tables below it can be protected`)
-  return { organization: binding.organization, store, role, statements: `${SETTINGS}\n${text}\n${functions}`, tables, warnings }
+  const statements = `${SETTINGS}\n${text}\n${functions}`
+  return { organization: binding.organization, store, role, statements, tables, pseudonymous: [...new Set(pseudonymous)].sort(compareText), warnings }
+}
+
+function isPseudonym(field: AgreedField): boolean {
+  return field.kind === 'masked' && field.mask.kind === 'pseudonym'
 }
 
 const KIND_WORDS: Readonly<Record<TableKind, string>> = {
@@ -163,4 +178,100 @@ export async function renderRls(
   for (const warning of script.warnings) writeError(`${warning}\n`)
   write(scriptText(script))
   return 0
+}
+
+// --- in force --------------------------------------------------------------------------------------------------------------------------------------------------
+
+interface PolicyRow {
+  readonly schema: string
+  readonly table: string
+  /** Null: there is none for the gateway. */
+  readonly policy: string | null
+  readonly permissive: boolean | null
+  readonly forced: boolean
+  readonly mark: string | null
+}
+
+/** Of tables under row-level security: the gateway's policies, and all that narrow what it sees. */
+const POLICIES_IN_FORCE = `
+SELECT n.nspname::text AS schema, c.relname::text AS table, p.polname::text AS policy, p.polpermissive AS permissive, c.relforcerowsecurity AS forced,
+  obj_description(p.oid, 'pg_policy') AS mark
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace LEFT JOIN pg_policy p ON p.polrelid = c.oid AND p.polcmd IN ('r', '*')
+  AND EXISTS (SELECT FROM unnest(p.polroles) AS granted(role) WHERE granted.role = 0 OR pg_has_role($1::name, granted.role, 'USAGE'))
+WHERE c.relrowsecurity`
+
+/**
+ * Whether a store's second wall is the one that the script would build: a wall of older agreements can hide rows that newer ones give. Tables without row-level
+ * security are left to `check`, which names them. The client is connected as the gateway.
+ */
+export async function rlsFindings(client: Pick<ClientBase, 'query'>, script: RlsScript): Promise<readonly Finding[]> {
+  const { rows } = await client.query<PolicyRow>(POLICIES_IN_FORCE, [script.role])
+  const stale = script.tables.flatMap((table) =>
+    tableFindings(
+      table,
+      rows.filter((row) => row.schema === table.schema && row.table === table.table),
+      script,
+    ),
+  )
+  return [...stale, ...(await pseudonymFindings(client, script))]
+}
+
+function tableFindings(table: ProtectedTable, policies: readonly PolicyRow[], { organization, store }: RlsScript): readonly Finding[] {
+  if (policies.length === 0) return []
+  const finding = (problem: string, hint: string): Finding => ({
+    severity: 'warning',
+    rule: 'rowSecurity',
+    type: null,
+    field: null,
+    place: placeText(store, table.schema, table.table),
+    problem,
+    hint,
+  })
+  const ours = [GATEWAY_POLICY, GATEWAY_BOUND_POLICY].flatMap((name) => policies.filter(({ policy }) => policy === name))
+  const isCurrent = ours.length === 2 && ours.every(({ mark, forced }) => mark === table.mark && forced)
+  const narrowing = policies.flatMap((each) => (each.policy !== null && each.permissive === false && !ours.includes(each) ? [each.policy] : []))
+  return [
+    ...(isCurrent
+      ? []
+      : [
+          finding(
+            'row-level security is not what agreements and bindings now say: it may hide rows that they give',
+            `apply what \`concordat rls render --organization ${organization} --store ${store}\` writes, as the owner`,
+          ),
+        ]),
+    ...(narrowing.length === 0
+      ? []
+      : [
+          finding(
+            `further policies hide rows from the gateway: ${listed(narrowing)}`,
+            'say the same in roles and agreements, so that answers name their reasons',
+          ),
+        ]),
+  ]
+}
+
+async function pseudonymFindings(client: Pick<ClientBase, 'query'>, { organization, store, pseudonymous }: RlsScript): Promise<readonly Finding[]> {
+  const missing: string[] = []
+  for (const grantee of pseudonymous) if (!(await hasKey(client, grantee))) missing.push(grantee)
+  if (missing.length === 0) return []
+  return [
+    {
+      severity: 'error',
+      rule: 'privilege',
+      type: null,
+      field: null,
+      place: store,
+      problem: `there are no pseudonyms for ${listed(missing)}: their agreements mask by them, and the owner has not installed the function or the keys`,
+      hint: `apply what \`concordat rls render --organization ${organization} --store ${store}\` writes, as the owner`,
+    },
+  ]
+}
+
+async function hasKey(client: Pick<ClientBase, 'query'>, grantee: string): Promise<boolean> {
+  try {
+    const { rows } = await client.query<{ found: boolean }>("SELECT concordat.pseudonym($1, 'check', '') IS NOT NULL AS found", [grantee])
+    return rows[0]?.found === true
+  } catch {
+    return false // no function, or no right to it
+  }
 }

@@ -53,7 +53,7 @@ export interface RowSecurity {
 }
 
 export interface ProtectedTable extends TableName {
-  /** The comment of both policies: whose they are, and a digest of what they say. */
+  /** The comment of the gateway's two policies: whose they are, and a digest of what they say. */
   readonly mark: string
 }
 
@@ -196,15 +196,30 @@ function protectedTable(bound: BoundTable, visible: readonly SharedRows[], input
   const role = name(input.role)
   const shown = shownRows(bound, visible, input)
   const own = join([sql`CURRENT_USER`, ...input.ownRoles.map((each) => name(each))], ', ')
-  const policies = sql`ALTER TABLE ${on} ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
-${replaced(OWN_POLICY, on, sql`FOR ALL TO ${own} USING (TRUE)`)}
-${replaced(GATEWAY_POLICY, on, sql`FOR SELECT TO ${role} USING (${shown})`)}
-${replaced(GATEWAY_BOUND_POLICY, on, sql`AS RESTRICTIVE FOR SELECT TO ${role} USING (${shown})`)}
-`
-  const digest = createHash('sha256').update(inlined(policies)).digest('base64url')
+  const gateway = join(
+    [
+      replaced(GATEWAY_POLICY, on, sql`FOR SELECT TO ${role} USING (${shown})`),
+      replaced(GATEWAY_BOUND_POLICY, on, sql`AS RESTRICTIVE FOR SELECT TO ${role} USING (${shown})`),
+    ],
+    '\n',
+  )
+  const digest = createHash('sha256').update(inlined(gateway)).digest('base64url')
   const mark = `${sourceOf(input)}, ${digest}`
   const marks = [GATEWAY_POLICY, GATEWAY_BOUND_POLICY].map((policy) => sql`COMMENT ON POLICY ${name(policy)} ON ${on} IS ${literal(mark)};\n`)
-  return { schema, table, mark, statements: join([policies, ...marks], '') }
+  const statements = sql`${comment(bound.types.map(({ type }) => type))}ALTER TABLE ${on} ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+${replaced(OWN_POLICY, on, sql`FOR ALL TO ${own} USING (TRUE)`)}
+${gateway}
+${join(marks, '')}`
+  return { schema, table, mark, statements }
+}
+
+/** For whoever reads the script. The contract's names cannot end a comment. */
+function comment(types: readonly string[]): Fragment {
+  invariant(
+    types.every((type) => /^\w+$/.test(type)),
+    'types have names of GraphQL',
+  )
+  return { parts: [{ kind: 'text', text: `-- ${types.join(', ')}\n` }] }
 }
 
 function replaced(policy: string, on: Fragment, terms: Fragment): Fragment {

@@ -1,8 +1,14 @@
 import { createHmac } from 'node:crypto'
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import fc from 'fast-check'
 import pg from 'pg'
-import { rlsScript, scriptText } from '../../../src/cli/rls.js'
+import { signAgreement } from '../../../src/cli/agreement.js'
+import { renderRls, RlsError, rlsFindings, rlsScript, scriptText } from '../../../src/cli/rls.js'
+import { generateKeyPair } from '../../../src/cli/token.js'
+import type { Config, OrganizationConfig, StoreConfig } from '../../../src/config.js'
 import type { ConfiguredType } from '../../../src/connectors/postgres/bind-tables.js'
 import { resolveBinding } from '../../../src/connectors/postgres/bind-tables.js'
 import { PostgresConnector } from '../../../src/connectors/postgres/connector.js'
@@ -21,6 +27,7 @@ import type { PolicySet } from '../../../src/policy/policy-set.js'
 import { Reading } from '../../../src/policy/reading.js'
 import { restrict } from '../../../src/policy/restrict.js'
 import type { OrganizationBinding } from '../../../src/query/binding.js'
+import type { Secret } from '../../../src/settings.js'
 import type { EntityType } from '../../../src/query/catalog.js'
 import type { Plan } from '../../../src/query/plan.js'
 import type { Predicate, Scalar } from '../../../src/query/predicate.js'
@@ -28,20 +35,16 @@ import { ALL } from '../../../src/query/predicate.js'
 import type { TestDatabase, TestPostgres } from '../../support/postgres.js'
 import { startTestPostgres, withClient } from '../../support/postgres.js'
 
-const catalog = parseContract([
-  {
-    name: 'contract.graphql',
-    text: `
-      type User @entity { key: ID!  name: String  team: String  agents: [Agent!] @inverse(of: "owner") }
-      type Agent @entity {
-        key: ID!  name: String  status: AgentStatus  phase: AgentStatus  budget: Decimal  quota: BigInt  load: Int  weight: Float
-        active: Boolean  createdAt: DateTime  day: Date  trace: UUID  owner: User
-      }
-      type Setting @entity { key: ID!  name: String }
-      enum AgentStatus { ACTIVE PAUSED ARCHIVED }
-    `,
-  },
-])
+const SDL = `
+  type User @entity { key: ID!  name: String  team: String  agents: [Agent!] @inverse(of: "owner") }
+  type Agent @entity {
+    key: ID!  name: String  status: AgentStatus  phase: AgentStatus  budget: Decimal  quota: BigInt  load: Int  weight: Float
+    active: Boolean  createdAt: DateTime  day: Date  trace: UUID  owner: User
+  }
+  type Setting @entity { key: ID!  name: String }
+  enum AgentStatus { ACTIVE PAUSED ARCHIVED }
+`
+const catalog = parseContract([{ name: 'contract.graphql', text: SDL }])
 const words: Words = { catalog, parseScalar: parseInput }
 const entity = (type: string): EntityType => {
   const found = catalog.entities.get(type)
@@ -141,22 +144,15 @@ interface Terms {
   readonly types: Readonly<Record<string, unknown>>
 }
 
+function contentOf({ grantee, purpose = 'operations', until = '2027-01-01T00:00:00Z', types }: Terms, index: number): object {
+  const jurisdictions = { stored: ['CA'], gateway: ['CA'], grantee: ['DE'] }
+  return { agreement: `a${index}`, version: 1, grantor: HOME, grantee, purposes: [purpose], from: '2026-01-01T00:00:00Z', until, jurisdictions, types }
+}
+
 function policiesOf(...terms: readonly Terms[]): PolicySet {
-  const agreements = terms.map(({ grantee, purpose = 'operations', until = '2027-01-01T00:00:00Z', types }, index) => {
+  const agreements = terms.map((each, index) => {
     const reading = new Reading()
-    const jurisdictions = { stored: ['CA'], gateway: ['CA'], grantee: ['DE'] }
-    const content = {
-      agreement: `a${index}`,
-      version: 1,
-      grantor: HOME,
-      grantee,
-      purposes: [purpose],
-      from: '2026-01-01T00:00:00Z',
-      until,
-      jurisdictions,
-      types,
-    }
-    const agreement = parseAgreement(content, words, reading)
+    const agreement = parseAgreement(contentOf(each, index), words, reading)
     if (!agreement) throw new Error(JSON.stringify(reading.mistakes))
     return { ...agreement, digest: String(index) }
   })
@@ -326,6 +322,17 @@ describe('a rendered script', () => {
     expect(script(store, first).tables[0]?.mark).not.toBe(script(store, second).tables[0]?.mark)
   })
 
+  it('shows of a table what any of the types shows that are read from it', async () => {
+    const store = await makeStore()
+    const people: ConfiguredType = { kind: 'table', table: { store: null, schema: null, table: 'people' }, fields: new Map([['key', column('id')]]) }
+    const twice = { ...store, ...(await bind(store.database, new Map<string, ConfiguredType>([...CONFIGURED, ['Setting', people]]))) }
+    await apply(twice, policiesOf({ grantee: 'aurora', types: { ...rows('User', { team: { eq: 'research' } }), ...rows('Setting', { name: { eq: 'Bo' } }) } }))
+    expect([await seen(store, 'aurora', 'people'), await seen(store, 'aurora', 'settings').catch(() => 'open')]).toEqual([
+      ['1', '2'],
+      ['a', 'b'],
+    ])
+  })
+
   it('takes the gateway away from a table that is bound no longer', async () => {
     const store = await makeStore()
     await apply(store, first)
@@ -376,6 +383,101 @@ describe('a rendered script', () => {
     expect(script(store, first).warnings).toEqual(['public.settings is a view: only the tables below it can be protected'])
     await apply(store, first)
     expect(await seen(store, HOME)).toHaveLength(5)
+  })
+})
+
+describe('concordat rls render', () => {
+  let folder: string
+  afterAll(() => rm(folder, { recursive: true, force: true }))
+
+  async function configured(store: Store): Promise<Pick<Config, 'contract' | 'policies' | 'organizations'>> {
+    folder = await mkdtemp(join(tmpdir(), 'concordat-rls-'))
+    for (const inner of ['contract', 'policies/roles', 'policies/agreements']) await mkdir(join(folder, inner), { recursive: true })
+    await writeFile(join(folder, 'contract', 'contract.graphql'), SDL)
+    const { privateJwk, publicJwk } = await generateKeyPair('EdDSA')
+    await writeFile(join(folder, 'key.jwk'), JSON.stringify(publicJwk))
+    const file = join(folder, 'policies', 'agreements', 'a.yaml')
+    const content = contentOf({ grantee: 'aurora', until: '2100-01-01T00:00:00Z', types: rows('User', { team: { eq: 'research' } }) }, 0)
+    await writeFile(file, JSON.stringify(content))
+    expect(await signAgreement(file, privateJwk)).toMatchObject({ kind: 'signed' })
+    const url = { reveal: () => store.database.url(GATEWAY) } as Secret // only what is read of it
+    const main: StoreConfig = {
+      kind: 'postgres',
+      url,
+      jurisdiction: 'CA',
+      schema: 'public',
+      prepared: true,
+      pool: { max: 1, queue: 1, connectMs: 10_000, idleMs: 1_000 },
+    }
+    const party = (id: string, stores: ReadonlyMap<string, StoreConfig>): OrganizationConfig => ({
+      id,
+      name: id,
+      jurisdiction: 'CA',
+      issuers: [],
+      verifyKey: join(folder, 'key.jwk'),
+      ledgerKey: url,
+      stores,
+      bindings: CONFIGURED,
+    })
+    const organizations = new Map([
+      [HOME, party(HOME, new Map([['main', main]]))],
+      ['aurora', party('aurora', new Map())],
+    ])
+    return { contract: join(folder, 'contract'), policies: join(folder, 'policies'), organizations }
+  }
+
+  it('writes the script of an organization from its configuration, for the role that the gateway logs in as', async () => {
+    const store = await makeStore()
+    const config = await configured(store)
+    const options = { organization: HOME, store: null, role: null, ownRoles: [] }
+    const written: string[] = []
+    const output = { nowMs: NOW, write: (text: string) => void written.push(text), writeError: () => undefined }
+    expect(await renderRls(config, options, output)).toBe(0)
+    await withClient(store.database.url(), (client) => client.query(written.join('')))
+    expect([await seen(store, 'aurora', 'people'), await seen(store, HOME, 'people')]).toEqual([['1'], ['1', '2', '3', '4']])
+    await expect(renderRls(config, { ...options, organization: 'zeta' }, output)).rejects.toThrow(RlsError)
+    await expect(renderRls(config, { ...options, store: 'archive' }, output)).rejects.toThrow(RlsError)
+    await expect(renderRls(config, { ...options, ownRoles: [GATEWAY] }, output)).rejects.toThrow(RlsError)
+    await expect(renderRls(config, { ...options, organization: 'aurora' }, output)).rejects.toThrow(RlsError)
+  })
+})
+
+describe('what `check` finds of row-level security', () => {
+  const first = policiesOf({ grantee: 'aurora', types: { Agent: { allow: ['key', 'status'], mask: { name: { pseudonym: {} } } } } })
+  const findings = (store: Store, policies: PolicySet) =>
+    withClient(store.database.url(GATEWAY), async (client) =>
+      (await rlsFindings(client, script(store, policies))).map(({ severity, place, problem }) => [severity, place, problem.replace(/:.*/, '')]),
+    )
+
+  it('is nothing where it is as rendered, whatever roles of their own the owner named', async () => {
+    const store = await makeStore()
+    await apply(store, first, { ownRoles: ['reports'] })
+    expect(await findings(store, first)).toEqual([])
+  })
+
+  it('is each table whose policies are older than the agreements', async () => {
+    const store = await makeStore()
+    await apply(store, first)
+    const stale = 'row-level security is not what agreements and bindings now say'
+    expect(await findings(store, policiesOf({ grantee: 'aurora', types: { ...rows('Agent'), ...rows('User') } }))).toEqual([
+      ['warning', 'main.public.people', stale],
+    ])
+    await withClient(store.database.url(), (client) =>
+      client.query(
+        'DROP POLICY concordat_gateway_bound ON settings; DROP POLICY concordat_gateway ON settings; CREATE POLICY mine ON people AS RESTRICTIVE USING (id > 1)',
+      ),
+    )
+    expect(await findings(store, first)).toEqual([
+      ['warning', 'main.public.people', 'further policies hide rows from the gateway'],
+      ['warning', 'main.public.settings', stale],
+    ])
+  })
+
+  it('is the grantee whose pseudonyms have no key, as they would be null', async () => {
+    const store = await makeStore()
+    expect(await findings(store, first)).toEqual([['error', 'main', 'there are no pseudonyms for `aurora`']])
+    await apply(store, policiesOf({ grantee: 'cascade', types: rows('User') }))
+    expect(await findings(store, first)).toContainEqual(['error', 'main', 'there are no pseudonyms for `aurora`'])
   })
 })
 
