@@ -20,6 +20,8 @@ export interface FieldRow {
   value(field: string): FieldValue
   /** The type of the field's column, or null where the value is a text whatever the column is. */
   native(field: string): NativeType | null
+  /** False where the owner's binding has nothing for the field; absent: every field has. */
+  isBound?(field: string): boolean
   /** Rows that a relation, to one or to many, leads to. */
   related(field: string): readonly FieldRow[]
 }
@@ -81,7 +83,8 @@ function evaluate(predicate: Predicate, row: FieldRow, logic: Logic): Truth {
     case 'isFalse':
       return evaluate(predicate.term, row, logic) === false
     case 'isNull':
-      return row.value(predicate.field) === null
+      // A policy that asks for null means the owner's column: a binding that lost it must not make the answer true.
+      return row.isBound?.(predicate.field) === false ? logic.unknown : row.value(predicate.field) === null
     case 'related':
       return row.related(predicate.field).some((target) => evaluate(predicate.where, target, logic) === true)
     case 'idIn':

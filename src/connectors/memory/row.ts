@@ -81,6 +81,10 @@ export class RawRow implements FieldRow {
     return boundValue(definition, this.table.columns.get(field), this.stored)
   }
 
+  isBound(field: string): boolean {
+    return this.table.columns.has(field)
+  }
+
   native(field: string): NativeType | null {
     const bound = this.table.columns.get(field)
     if (bound?.kind !== 'column') return null

@@ -113,6 +113,8 @@ export function condition(predicate: Predicate, scope: Scope, compiled: Compilat
     case 'isFalse':
       return sql`((${condition(predicate.term, scope, compiled, true)}) IS FALSE)`
     case 'isNull':
+      // A policy that asks for null means the owner's column: a binding that lost it must not make the answer true.
+      if (scope.kind === 'raw' && !scope.table.columns.has(predicate.field)) return sql`NULL::boolean`
       return sql`(${fieldValue(scope, predicate.field, compiled).sql} IS NULL)`
     case 'compare':
       return comparison(fieldValue(scope, predicate.field, compiled), predicate.op, predicate.operand, negated)
