@@ -1,12 +1,12 @@
 /** Conditions as SQL, in both logics: a caller's over the readable view, a policy's over the raw table. */
 import { invariant } from '../../errors.js'
 import type { TableBinding } from '../../query/binding.js'
-import type { EntityType, ToManyField, ToOneField } from '../../query/catalog.js'
+import type { BuiltinScalar, EntityType, ToManyField, ToOneField } from '../../query/catalog.js'
 import type { AuthorizedPlan, ReadableView } from '../../query/plan.js'
 import type { CompareOp, Operand, Predicate } from '../../query/predicate.js'
 import type { Expression } from './expression.js'
 import { boundValue, constantValue, encodingOf, masked, SQL_TYPES } from './expression.js'
-import type { Encoding, Fragment } from './fragment.js'
+import type { Encoding, Fragment, SqlType } from './fragment.js'
 import { constant, join, name, parameter, sql } from './fragment.js'
 
 /** What a compilation carries along: of the plan what a compiler may ask, and a source of table aliases. */
@@ -132,7 +132,8 @@ export function condition(predicate: Predicate, scope: Scope, compiled: Compilat
     case 'listContains': {
       const value = fieldValue(scope, predicate.field, compiled)
       const operand = parameter(predicate.operand, { kind: 'list', element: encodingOf(value.form, value.type) }, `${SQL_TYPES[value.form]}[]`)
-      return sql`(${value.sql} @> ${operand})`
+      // The operator wants arrays of one type: varchar[] is none of text[], nor smallint[] of integer[].
+      return sql`(${{ parts: [...value.sql.parts, { kind: 'text', text: `::${SQL_TYPES[value.form]}[]` }] }} @> ${operand})`
     }
     case 'jsonContains':
       return jsonContainment(fieldValue(scope, predicate.field, compiled), predicate.operand)
@@ -145,7 +146,7 @@ export function condition(predicate: Predicate, scope: Scope, compiled: Compilat
 
 function comparison(value: Expression, op: CompareOp, operand: Operand, negated: boolean): Fragment {
   if (op === '=') {
-    if (value.stored) return storedMembership(value, value.stored, operand, negated)
+    if (value.stored) return storedMembership(value, value.stored, operand, { negated, many: false })
     return sql`(${value.sql} = ${operandOf(value, operand)})`
   }
   // Over integers a bound beyond the type's range still means what it says: clamped, never an overflow.
@@ -171,8 +172,8 @@ function operandOf(value: Expression, operand: Operand): Fragment {
 }
 
 /** The stored values stand in the binding and were checked against the column's type, so this cast cannot fail. */
-function storedValues(stored: NonNullable<Expression['stored']>, operand: Operand): Fragment {
-  const encoding: Encoding = { kind: 'stored', names: stored.names, values: stored.values }
+function storedValues(stored: NonNullable<Expression['stored']>, operand: Operand, many: boolean): Fragment {
+  const encoding: Encoding = { kind: 'stored', names: stored.names, values: stored.values, many }
   return parameter(operand, encoding, STORED_TYPES.get(stored.native) ?? 'text[]')
 }
 
@@ -185,15 +186,20 @@ const STORED_TYPES: ReadonlyMap<string, 'integer[]' | 'bigint[]' | 'text[]'> = n
 ])
 
 /** A stored value that the binding does not list reads as null, so that where it matters the comparison is unknown. */
-function storedMembership(value: Expression, stored: NonNullable<Expression['stored']>, operand: Operand, negated: boolean): Fragment {
+function storedMembership(
+  value: Expression,
+  stored: NonNullable<Expression['stored']>,
+  operand: Operand,
+  { negated, many }: { readonly negated: boolean; readonly many: boolean },
+): Fragment {
   // Enum types and others are compared as text.
   const column = STORED_TYPES.has(stored.native) ? stored.sql : sql`${stored.sql}::text`
-  const isMember = sql`${column} = ANY (${storedValues(stored, operand)})`
+  const isMember = sql`${column} = ANY (${storedValues(stored, operand, many)})`
   return negated ? sql`(CASE WHEN ${value.sql} IS NOT NULL THEN ${isMember} END)` : sql`(${isMember})`
 }
 
 function membership(value: Expression, operand: Operand, negated: boolean): Fragment {
-  if (value.stored) return storedMembership(value, value.stored, operand, negated)
+  if (value.stored) return storedMembership(value, value.stored, operand, { negated, many: true })
   const list = parameter(operand, { kind: 'list', element: encodingOf(value.form, value.type) }, `${SQL_TYPES[value.form]}[]`)
   return sql`(${value.sql} = ANY (${list}))`
 }
@@ -218,20 +224,48 @@ const ID_NATIVES: ReadonlyMap<Expression['form'], 'integer' | 'bigint' | 'uuid'>
 function idMembership(scope: Scope, operand: Operand, compiled: Compilation): Fragment {
   const entity = entityOf(typeOf(scope), compiled)
   const keys = entity.key.map((field) => fieldValue(scope, field, compiled))
-  const lists = keys.map((value, part) => {
-    const element: Encoding = { kind: 'value', type: { kind: 'builtin', name: 'ID' }, native: ID_NATIVES.get(value.form) ?? null }
+  const parts = keys.map(idPart)
+  const lists = parts.map(({ element, cast }, part) => {
     const encoding: Encoding = { kind: 'globalId', type: entity.name, organization: compiled.plan.organization, part, parts: keys.length, element }
-    return parameter(operand, encoding, `${SQL_TYPES[value.form]}[]`)
+    return parameter(operand, encoding, `${cast}[]`)
   })
-  const [onlyKey, ...otherKeys] = keys
+  const [onlyPart, ...otherParts] = parts
   const [onlyList] = lists
-  invariant(onlyKey && onlyList, 'an entity has a key')
-  if (otherKeys.length === 0) return sql`(${onlyKey.sql} = ANY (${onlyList}))`
+  invariant(onlyPart && onlyList, 'an entity has a key')
+  if (otherParts.length === 0) return sql`(${onlyPart.sql} = ANY (${onlyList}))`
   const row = join(
-    keys.map((value) => value.sql),
+    parts.map((part) => part.sql),
     ', ',
   )
   return sql`((${row}) IN (SELECT * FROM unnest(${join(lists, ', ')})))`
+}
+
+interface IdPart {
+  readonly sql: Fragment
+  readonly element: Encoding
+  readonly cast: SqlType
+}
+
+/** A key's value, and how its text in an id is read: the text of a sort key, which no session setting changes. Any other text is no id. */
+function idPart(value: Expression): IdPart {
+  const read = (name: BuiltinScalar, native: 'integer' | 'bigint' | 'uuid' | null = null): Encoding => ({
+    kind: 'value',
+    type: { kind: 'builtin', name },
+    native,
+  })
+  const cast = SQL_TYPES[value.form]
+  switch (value.form) {
+    case 'timestamptz':
+      return { sql: sql`(${value.sql} AT TIME ZONE 'UTC')`, element: read('LocalDateTime'), cast: 'timestamp' }
+    case 'timestamp':
+      return { sql: value.sql, element: read('LocalDateTime'), cast }
+    case 'date':
+      return { sql: value.sql, element: read('Date'), cast }
+    case 'numeric':
+      return { sql: value.sql, element: { kind: 'decimal' }, cast }
+    default:
+      return { sql: value.sql, element: read('ID', ID_NATIVES.get(value.form) ?? null), cast }
+  }
 }
 
 /** The ON of a relation: this scope's row and the target's, over raw columns (masks keep equal keys equal, so the join is the view's). */

@@ -162,7 +162,8 @@ export function masked(raw: Expression, mask: Mask, field: ValueField): Expressi
       const grantee = parameter({ kind: 'constant', value: mask.grantee }, { kind: 'text' }, 'text')
       const domain = parameter({ kind: 'constant', value: mask.domain }, { kind: 'text' }, 'text')
       const pseudonym = sql`concordat.pseudonym(${grantee}, ${domain}, ${text})`
-      return { ...base, form: 'text', nullable: raw.nullable && mask.revealNulls, sql: revealed(pseudonym, mask.revealNulls) }
+      // NULL where the owner has no key for the grantee.
+      return { ...base, form: 'text', nullable: true, sql: revealed(pseudonym, mask.revealNulls) }
     }
     case 'generalize':
       return generalizedNumber(raw, mask, base, revealed)

@@ -12,8 +12,11 @@ export type Encoding =
   | { readonly kind: 'value'; readonly type: ValueType; readonly native: 'integer' | 'bigint' | 'uuid' | null }
   /** `<= value + by` or `>= value + by` over integers, clamped to the type's range. */
   | { readonly kind: 'atMost' | 'atLeast'; readonly by: 0 | 1 | -1 }
-  /** Contract enum name → stored values, as a list (several stored values may have one name). NULL for what is no name of the enum. */
-  | { readonly kind: 'stored'; readonly names: readonly string[]; readonly values: ReadonlyMap<string, readonly string[]> }
+  /**
+   * Contract enum name → stored values, as a list (several stored values may have one name). NULL for what is no name of the enum. `many`: the operand may be a
+   * list of names; without it a list fits nothing.
+   */
+  | { readonly kind: 'stored'; readonly names: readonly string[]; readonly values: ReadonlyMap<string, readonly string[]>; readonly many: boolean }
   /** A list of the inner encoding, as an array literal; elements that cannot be are NULL. */
   | { readonly kind: 'list'; readonly element: Encoding }
   /** The n-th key value (`part` of `parts`) of global ids of this type and owner, as a list. */

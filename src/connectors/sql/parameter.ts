@@ -27,6 +27,7 @@ function encode(value: Scalar | readonly Scalar[] | null, encoding: Encoding): s
   if (value === null || encoding.kind === 'null') return null
   if (encoding.kind === 'list') return arrayLiteral([value].flat() as Scalar[], encoding.element)
   if (encoding.kind === 'globalId') return globalIdParts([value].flat() as Scalar[], encoding)
+  if (encoding.kind === 'stored' && typeof value === 'object' && !encoding.many) return null
   if (encoding.kind === 'stored') return storedList([value].flat() as Scalar[], encoding)
   return typeof value === 'object' ? null : encodeScalar(value, encoding) // a list where a scalar is needed fits nothing
 }

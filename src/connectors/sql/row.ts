@@ -84,7 +84,8 @@ function toOneJson(field: Extract<RowField, { kind: 'toOne' }>, scope: ViewScope
 
 /** The global id: base64url of the JSON list of type, organization and the key as the caller sees it. */
 export function idJson(scope: ViewScope, compiled: Compilation): Fragment {
-  const keys = keyValues(scope, compiled).map((value) => sql`to_json((${value.sql})::text)::text`)
+  // A pseudonym is NULL where the owner has no key for the grantee; what comes out then is no id of any row.
+  const keys = keyValues(scope, compiled).map((value) => sql`coalesce(to_json(${sortText(value)})::text, 'null')`)
   const head = JSON.stringify([scope.view.type, compiled.plan.organization]).slice(0, -1).replaceAll('%', '%%')
   const list = sql`format(${join([constant(`${head}${',%s'.repeat(keys.length)}]`), ...keys], ', ')})`
   return sql`('"' || translate(encode(convert_to(${list}, 'UTF8'), 'base64'), E'+/=\\n', '-_') || '"')`
