@@ -14,6 +14,7 @@ import { FieldRefusal } from './owners.js'
 import { type AnswerError, type EngineOutcome, NOTHING_SERVED } from './outcome.js'
 import type { GatewayRequest, GatewayResponse } from './request.js'
 import { respond } from './respond.js'
+import { refusalDisclosure } from './sovereignty.js'
 
 export interface AnswerParts {
   readonly authenticate: Authenticate
@@ -128,7 +129,7 @@ async function attempted(request: GatewayRequest, principal: Principal, parts: A
       throw new GatewayError('QUERY_TOO_COSTLY', `the answer is larger than ${parts.answerBytes} bytes`)
     return { ...known, ...NOTHING, ...outcome, status: 200, code: (outcome.errors[0]?.code as Code | undefined) ?? null }
   } catch (error) {
-    const owner = error instanceof FieldRefusal ? parts.engine.refusalDisclosure(error, principal) : null
+    const owner = error instanceof FieldRefusal ? refusalDisclosure(error, principal, parts.engine.parts) : null
     return { ...refusal(coded(error, request, parts), request), ...known, ...(owner && { owners: [owner] }) }
   }
 }

@@ -1,7 +1,7 @@
 /** An organization's stores and what they bind: described when they can be reached, and looked for again until they are. */
 import type { Connector } from '../connectors/connector.js'
 import type { OrganizationBinding } from '../query/binding.js'
-import type { EngineOrganization } from './engine.js'
+import type { EngineOrganization } from './run.js'
 
 export interface StoreParts<Description> {
   readonly id: string

@@ -1,0 +1,69 @@
+/** Cursors of an operation: what they are bound to, where they say that a page starts, and where a page ended. */
+import { GatewayError, invariant } from '../errors.js'
+import { compareText } from '../query/order.js'
+import type { ListPlan, PageStart } from '../query/plan.js'
+import type { Operand, Scalar } from '../query/predicate.js'
+import { nestedLists } from './assemble.js'
+import type { CursorPlace, Cursors } from './cursor.js'
+import type { OwnedRow } from './merge.js'
+import type { ChosenOwner } from './owners.js'
+import { operandValue } from './request-values.js'
+import { NO_POSITIONS, type Positions, type Run } from './run.js'
+
+/** Opens the cursors of a root list and of the lists in it. @throws GatewayError CURSOR_INVALID */
+export function pageStarts(root: ListPlan, organizations: Operand | null, owners: readonly ChosenOwner[], run: Run, cursors: Cursors): Positions {
+  const lists = [root, ...nestedLists(root).values()].filter((list) => list.cursor !== null)
+  if (lists.length === 0) return NO_POSITIONS
+  const values: Scalar[] = []
+  const places = lists.map((list) => {
+    invariant(list.cursor, 'lists without a cursor are left out')
+    const place = cursors.open(String(operandValue(list.cursor, run.slots)), cursorBinding(list, list === root ? organizations : null, run))
+    const firstValue = run.slots.length + values.length
+    values.push(...place.order.map((value) => value ?? ''), ...place.key)
+    return { list, place, firstValue }
+  })
+  const pinned = root.cursor ? (places[0]?.place.owners ?? []) : null
+  const missing = pinned?.find((organization) => !owners.some((owner) => owner.organization === organization))
+  if (missing !== undefined) throw new GatewayError('CURSOR_INVALID', 'an owner of the first page may no longer be queried')
+  return { pinned, places, values }
+}
+
+/** Where each list starts for one owner: its side of the cursor's owner decides whether rows that equal the cursor's sort values are still to come. */
+export function startsFor(organization: string, { places }: Positions): ReadonlyMap<string, PageStart> {
+  return new Map(
+    places.map(({ list, place, firstValue }) => {
+      const turned = list.backward ? -1 : 1
+      const side = compareText(organization, place.organization) * turned
+      const slot = (index: number): Operand => ({ kind: 'slot', index: firstValue + index })
+      return [
+        list.path,
+        {
+          side: side < 0 ? 'before' : side > 0 ? 'after' : 'same',
+          nulls: place.order.map((value) => value === null),
+          values: place.order.map((_value, index) => slot(index)),
+          key: place.key.map((_value, index) => slot(place.order.length + index)),
+        },
+      ]
+    }),
+  )
+}
+
+/** What a cursor belongs to: caller, purpose, list, its arguments but the page's, and the decision shape. */
+export function cursorBinding(list: ListPlan, organizations: Operand | null, run: Run): string {
+  const resolve = (_key: string, value: unknown): unknown => (isSlot(value) ? { value: run.slots[value.index] } : value)
+  const named = organizations ? operandValue(organizations, run.slots) : null
+  const { principal, authority } = run
+  return JSON.stringify([principal.issuer, principal.subject, authority.purpose, authority.shape, list.type, list.path, list.where, list.order, named], resolve)
+}
+
+function isSlot(value: unknown): value is Extract<Operand, { kind: 'slot' }> {
+  return typeof value === 'object' && value !== null && 'kind' in value && value.kind === 'slot' && 'index' in value
+}
+
+export function placeOf(row: OwnedRow, list: ListPlan, owners: readonly string[]): CursorPlace {
+  return placeOfTexts(row.keys, list, row.organization, owners)
+}
+
+export function placeOfTexts(texts: readonly (string | null)[], list: ListPlan, organization: string, owners: readonly string[]): CursorPlace {
+  return { order: texts.slice(0, list.order.length), organization, key: texts.slice(list.order.length).map((text) => text ?? ''), owners }
+}
