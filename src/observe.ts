@@ -65,7 +65,7 @@ const SEVERITY: Readonly<Record<Exclude<Observation['kind'], 'answered'>, Severi
 
 /** Writes observations to standard output, or where `write` says. */
 export function observer(options: { readonly level: LogLevel; readonly write?: (line: string) => void }): Observe {
-  const destination = options.write === undefined ? pino.destination({ dest: 1, sync: true }) : { write: options.write }
+  const destination = options.write === undefined ? standardOutput() : { write: options.write }
   const logger = pino(
     { level: options.level, base: null, timestamp: pino.stdTimeFunctions.isoTime, formatters: { level: (label) => ({ level: label }) } },
     destination,
@@ -76,6 +76,13 @@ export function observer(options: { readonly level: LogLevel; readonly write?: (
     const { kind, ...rest } = observation
     logger[severity]({ event: kind, ...('cause' in rest ? { ...rest, cause: describeCause(rest.cause) } : rest) })
   }
+}
+
+function standardOutput(): pino.DestinationStream {
+  const destination = pino.destination({ dest: 1, sync: true })
+  // Nobody reads the log any more: requests are answered all the same.
+  destination.on('error', () => undefined)
+  return destination
 }
 
 function severityOf({ code, route }: Extract<Observation, { kind: 'answered' }>): Severity {
