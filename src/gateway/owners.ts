@@ -55,7 +55,8 @@ export function chooseOwners(type: string, uses: readonly FieldUse[], named: rea
     if (named !== null && !named.includes(organization)) continue
     const binding = context.bindings.get(organization) ?? null
     const decision = authorize(uses, grant, binding ?? unboundOf(organization, context.catalog), context.catalog)
-    if (binding && decision.refused) {
+    // Of a type whose store was never reached nobody knows which columns it has: that is no refusal, and nothing is asked of it.
+    if (binding?.types.has(type) && decision.refused) {
       if (context.onForbidden === 'REFUSE') {
         throw new FieldRefusal(grant, decision.refused)
       }
