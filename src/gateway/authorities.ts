@@ -35,7 +35,11 @@ export class PolicyAuthorities implements Authorities {
 
   constructor(private readonly parts: AuthoritiesParts) {
     this.inForce = this.adopt(parts.policies.current())
-    this.forget = parts.policies.onChange((set) => this.put(this.adopt(set)))
+    // One after the other: of two adoptions at once the older set could come last in the ledger, and would stay in force there.
+    this.forget = parts.policies.onChange((set) => {
+      const before = this.inForce
+      this.put(before.catch(() => undefined).then(() => this.adopt(set)))
+    })
   }
 
   async of(principal: Principal, purposeHeader: string | null): Promise<Authority> {
