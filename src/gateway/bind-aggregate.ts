@@ -180,6 +180,7 @@ function groupOrderOf(
   if (!input) return []
   return itemsOf(input).map((item, index): GroupOrder => {
     invariant(item.kind === 'object', 'an order is an object')
+    if (++context.terms > context.limits.terms) throw refuse('QUERY_TOO_COSTLY', 'too many orders and conditions', item.place, `${argument}.${index}`)
     const [entry, ...others] = item.fields
     if (!entry || others.length > 0 || entry[1].kind === 'null')
       throw refuse('BAD_USER_INPUT', 'exactly one key in each order', item.place, `${argument}.${index}`)

@@ -125,6 +125,7 @@ export function orderOf(entity: EntityType, input: Input | null, argument: strin
 
 function orderKey(entity: EntityType, input: Input, path: readonly string[], argument: string, context: Binding): OrderKey {
   invariant(input.kind === 'object', 'an order is an object')
+  if (++context.terms > context.limits.terms) throw refuse('QUERY_TOO_COSTLY', 'too many orders and conditions', input.place, argument)
   const [entry, ...others] = input.fields
   if (!entry || others.length > 0 || entry[1].kind === 'null') throw refuse('BAD_USER_INPUT', 'exactly one key in each order', input.place, argument)
   const [name, value] = entry

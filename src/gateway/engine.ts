@@ -44,7 +44,12 @@ export class Engine {
     return this.assemble(run, tasks, results, positions)
   }
 
-  /** What would be asked of whom; nothing is asked. @throws as `run`. */
+  /**
+   * What would be asked of whom; nothing is asked. Statements are those of the principal's own organization: another owner's would show its tables, its columns and
+   * the conditions of its policy, and no agreement gives those.
+   *
+   * @throws as `run`.
+   */
   explain(request: EngineRequest): {
     readonly sovereignty: Sovereignty
     readonly owners: readonly OwnerDisclosure[]
@@ -54,7 +59,9 @@ export class Engine {
     const run = this.prepare(request)
     const { tasks } = this.plan(run)
     const statements = tasks.flatMap(({ root, plan, owner, native, connector }): ExplainedStatement[] =>
-      connector ? [{ organization: owner.organization, responseKey: root.responseKey, type: typeOf(plan), text: connector.describe(native) }] : [],
+      connector && owner.organization === request.principal.organization
+        ? [{ organization: owner.organization, responseKey: root.responseKey, type: typeOf(plan), text: connector.describe(native) }]
+        : [],
     )
     return { sovereignty: sovereigntyOf(run, new Map()), owners: [], statements, cost: costOf(run) }
   }

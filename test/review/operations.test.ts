@@ -64,6 +64,26 @@ describe('arguments', () => {
   })
 })
 
+describe('orders', () => {
+  it('count as conditions do: a statement has room for so many columns', async () => {
+    const document = 'query($order: [ThingOrderBy!]) { things(orderBy: $order) { nodes { key } } }'
+    const order = Array.from({ length: 2_000 }, () => ({ name: 'ASC' }))
+    const { status, json } = await gateway.ask(ana, document, { order })
+    expect([status, json.errors?.[0]?.extensions.code]).toEqual([400, 'QUERY_TOO_COSTLY'])
+    const groups = 'query($order: [ThingGroupOrderBy!]) { thingsAggregate(orderBy: $order) { groups { count } } }'
+    const grouped = await gateway.ask(ana, groups, { order: Array.from({ length: 2_000 }, () => ({ count: 'ASC' })) })
+    expect(grouped.json.errors?.[0]?.extensions.code).toBe('QUERY_TOO_COSTLY')
+  })
+})
+
+describe('explain', () => {
+  it("shows the statements of the principal's own organization, and no other owner's", async () => {
+    const { status, json } = await gateway.request(ana, '{ things { nodes { key } } }', { path: '/explain' })
+    expect([status, json.extensions.explain?.statements.map(({ organization }) => organization)]).toEqual([200, ['aurora']])
+    expect(json.extensions.sovereignty.served.map(({ organization }) => organization)).toEqual(['aurora', 'borealis'])
+  })
+})
+
 describe('introspection', () => {
   it('answers all that stands under one response key, fragments included', async () => {
     const { json } = await gateway.ask(ana, '{ t: __type(name: "Thing") { name } ...Kind } fragment Kind on Query { t: __type(name: "Thing") { kind } }')
