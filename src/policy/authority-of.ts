@@ -116,7 +116,12 @@ function foreignGrants(principal: Principal, purpose: string, policies: PolicySe
 }
 
 /** Whether the agreement lets this principal in, for this purpose, now and from here. */
-function applies(agreement: Agreement, principal: Principal, purpose: string, context: AuthorityContext): boolean {
+export function applies(
+  agreement: Agreement,
+  principal: Pick<Principal, 'organization' | 'proof' | 'actors'>,
+  purpose: string,
+  context: AuthorityContext,
+): boolean {
   return (
     agreement.grantee === principal.organization &&
     agreement.purposes.has(purpose) &&

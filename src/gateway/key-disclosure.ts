@@ -1,0 +1,77 @@
+/** Keys that go to a foreign service are a disclosure by the owners of the rows: their ledgers have it before the keys leave. */
+import type { Ledger } from '../audit/ledger.js'
+import { entriesOf, type OwnerDisclosure } from '../audit/record.js'
+import { type Random, uuidV7 } from '../audit/uuid.js'
+import type { GrantSource } from '../policy/authority.js'
+
+export interface KeyDisclosure {
+  /** Who gets the keys. */
+  readonly service: string
+  readonly organization: string
+  readonly purpose: string | null
+  /** Policy epoch under which the keys may go. */
+  readonly epoch: bigint
+  readonly type: string
+  readonly owners: readonly {
+    readonly organization: string
+    /** Global ids. Only their number and a salted digest are kept. */
+    readonly keys: readonly string[]
+    /** The rule; null where the owner runs the service itself. */
+    readonly source: GrantSource | null
+  }[]
+  /** What the service is asked, without values; only a digest is kept. */
+  readonly query: string
+}
+
+export interface KeyRecorderParts {
+  readonly ledger: Pick<Ledger, 'append'>
+  readonly entryParts: { readonly tokenKey: Uint8Array; readonly random: Random }
+  /** Fields that make the key of a type. */
+  readonly keyOf: (type: string) => readonly string[]
+  readonly gatewayJurisdiction: string
+  /** Where a service is. */
+  readonly jurisdictionOf: (service: string) => string | null
+  /** Unix milliseconds. */
+  readonly now: () => number
+}
+
+/** Resolves once the entries are durable. @throws StaleEpoch, GatewayError AUDIT_UNAVAILABLE */
+export type RecordKeys = (disclosure: KeyDisclosure) => Promise<void>
+
+/** The recipient is the principal of the entries: its organization's ledger gets the whole, and each owner's its own part. */
+export function keyRecorder(parts: KeyRecorderParts): RecordKeys {
+  return async (disclosure) => {
+    const { service, organization, purpose, epoch, query } = disclosure
+    const time = parts.now()
+    const entries = entriesOf(
+      {
+        requestId: uuidV7(time, parts.entryParts.random), // one of its own: the caller's id stays in the caller's ledger
+        time,
+        principal: { subject: `service:${service}`, organization, issuer: 'concordat', roles: [], actors: [] },
+        purpose,
+        operationName: null,
+        documentText: query,
+        variablesText: '',
+        outcome: 'answered',
+        code: null,
+        durationMs: 0,
+        cost: 0,
+        owners: disclosure.owners.map((owner) => ownerDisclosure(owner, disclosure, parts)),
+      },
+      parts.entryParts,
+    )
+    await parts.ledger.append({ epoch: Number(epoch), entries })
+  }
+}
+
+function ownerDisclosure(owner: KeyDisclosure['owners'][number], { type, service }: KeyDisclosure, parts: KeyRecorderParts): OwnerDisclosure {
+  return {
+    organization: owner.organization,
+    source: owner.source ?? { kind: 'roles', roles: [], version: 0, digest: '' },
+    types: [{ type, fields: parts.keyOf(type) }],
+    stores: [],
+    jurisdictions: { stored: [], gateway: parts.gatewayJurisdiction, grantee: parts.jurisdictionOf(service) },
+    rows: owner.keys.length,
+    contribution: owner.keys,
+  }
+}
