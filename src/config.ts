@@ -109,6 +109,8 @@ export interface Limits {
   /** Rows that one operation may ask for, nested ones multiplied. */
   readonly cost: number
   readonly answerBytes: number
+  /** The contract's part of an answer that takes fields from services: it is parsed and completed here. */
+  readonly stitchedBytes: number
   /** Requests under way, in all. */
   readonly concurrent: number
   readonly concurrentPerPrincipal: number
@@ -196,6 +198,25 @@ export type TypeBindingConfig =
   /** `table` null: the name fits. Fields that are not here fit by name. */
   | { readonly kind: 'table'; readonly table: TableName | null; readonly fields: ReadonlyMap<string, FieldBinding> }
 
+/** A GraphQL service that an organization runs: it adds fields to types of the contract, joined by global id. */
+export interface ServiceConfig {
+  readonly url: string
+  /** Its schema in SDL. */
+  readonly schemaFile: string
+  /** The whole `Authorization` header that it is asked with; null: none. */
+  readonly authorization: Secret | null
+  /** Where it runs. */
+  readonly jurisdiction: string
+  /** By type of the contract: the field of the service's `Query` that gives rows by key, and its argument that takes the keys. */
+  readonly joins: ReadonlyMap<string, { readonly field: string; readonly argument: string }>
+  readonly deadlineMs: number
+  readonly answerBytes: number
+  /** Requests under way. */
+  readonly concurrent: number
+  /** Keys of one request. */
+  readonly keys: number
+}
+
 export interface OrganizationConfig {
   readonly id: string
   readonly name: string
@@ -206,6 +227,8 @@ export interface OrganizationConfig {
   readonly ledgerKey: Secret
   readonly stores: ReadonlyMap<string, StoreConfig>
   readonly bindings: ReadonlyMap<string, TypeBindingConfig>
+  /** By name. */
+  readonly services: ReadonlyMap<string, ServiceConfig>
 }
 
 const jurisdiction = text({
@@ -334,6 +357,11 @@ const LIMITS = {
     about: 'Rows that one operation may ask for, nested ones multiplied.',
   }),
   answerBytes: key('answer', size({ min: '1KiB', max: '256MiB' }), { fallback: 16 * 1024 ** 2, shown: '16MiB', about: 'Bytes of an answer.' }),
+  stitchedBytes: key('stitched', size({ min: '1KiB', max: '64MiB' }), {
+    fallback: 2 * 1024 ** 2,
+    shown: '2MiB',
+    about: "Bytes of the contract's part of an answer that takes fields from services.",
+  }),
   concurrent: key('concurrent', count({ unit: 'requests', min: 1, max: 100_000 }), {
     fallback: 1_000,
     shown: '1000',
@@ -576,8 +604,45 @@ function isGraphqlName(name: string): boolean {
   return /^[_A-Za-z]\w*$/.test(name) && !name.startsWith('__')
 }
 
-interface OrganizationSettings extends Omit<OrganizationConfig, 'id' | 'stores'> {
+interface ServiceSettings extends Omit<ServiceConfig, 'jurisdiction'> {
+  readonly jurisdiction: string | null
+}
+
+const graphqlName = text({ expects: 'a name of the schema', accepts: isGraphqlName })
+
+const service = object<ServiceSettings>({
+  url: key('url', httpUrl, { about: 'Where the service takes GraphQL requests.' }),
+  schemaFile: key('schema', path('file'), { about: 'Its schema in SDL.' }),
+  authorization: key(
+    'authorization',
+    secret({ holds: 'the value of a header `Authorization`', accepts: (value) => /^[\x21-\x7e]+( [\x21-\x7e]+)*$/.test(value) }),
+    {
+      fallback: null,
+      shown: 'none',
+      about: "The gateway's own `Authorization` header there; tokens of callers are never passed on.",
+    },
+  ),
+  jurisdiction: key('jurisdiction', jurisdiction, { fallback: null, shown: "the organization's", about: 'Where the service runs.' }),
+  joins: key(
+    'joins',
+    mapping(
+      object({
+        field: key('field', graphqlName, { about: "The field of the service's `Query` that gives rows by their keys." }),
+        argument: key('argument', graphqlName, { about: 'Its argument that takes a list of keys.' }),
+      }),
+      { names: 'a type of the contract', accepts: isGraphqlName, placeholder: 'TYPE', min: 1, max: 100 },
+    ),
+    { about: 'The types that it adds fields to.' },
+  ),
+  deadlineMs: key('deadline', duration({ min: '10ms', max: '5m' }), { fallback: 1_000, shown: '1s', about: 'Time for one request to it.' }),
+  answerBytes: key('answer', size({ min: '1KiB', max: '64MiB' }), { fallback: 4 * 1024 ** 2, shown: '4MiB', about: 'Bytes of one answer.' }),
+  concurrent: key('concurrent', count({ unit: 'requests', min: 1, max: 10_000 }), { fallback: 32, shown: '32', about: 'Requests to it under way.' }),
+  keys: key('keys', count({ unit: 'keys', min: 1, max: 10_000 }), { fallback: 200, shown: '200', about: 'Keys of one request.' }),
+})
+
+interface OrganizationSettings extends Omit<OrganizationConfig, 'id' | 'stores' | 'services'> {
   readonly stores: ReadonlyMap<string, StoreSettings>
+  readonly services: ReadonlyMap<string, ServiceSettings>
 }
 
 const organization = object<OrganizationSettings>({
@@ -597,6 +662,11 @@ const organization = object<OrganizationSettings>({
     fallback: new Map<string, TypeBindingConfig>(),
     shown: 'types fit by name',
     about: 'How its tables give the types of the contract; `none` says that it holds no rows of a type.',
+  }),
+  services: key('services', mapping(service, { names: 'a service', accepts: isId, placeholder: 'SERVICE', min: 0, max: 100 }), {
+    fallback: new Map<string, ServiceSettings>(),
+    shown: 'none',
+    about: 'GraphQL services that it runs, which add fields to types of the contract.',
   }),
 })
 
@@ -763,5 +833,8 @@ function organizationConfig(id: string, settings: OrganizationSettings): Organiz
   const stores = new Map(
     Array.from(settings.stores, ([name, each]) => [name, Object.freeze({ ...each, jurisdiction: each.jurisdiction ?? settings.jurisdiction })] as const),
   )
-  return Object.freeze({ ...settings, id, stores })
+  const services = new Map(
+    Array.from(settings.services, ([name, each]) => [name, Object.freeze({ ...each, jurisdiction: each.jurisdiction ?? settings.jurisdiction })] as const),
+  )
+  return Object.freeze({ ...settings, id, stores, services })
 }

@@ -26,6 +26,8 @@ export type Observation =
   | { readonly kind: 'failed'; readonly requestId: string; readonly cause: unknown }
   | { readonly kind: 'store-unavailable'; readonly organization: string; readonly store: string; readonly cause: unknown }
   | { readonly kind: 'store-available'; readonly organization: string; readonly store: string }
+  /** A foreign service; the answer went on without its fields. */
+  | { readonly kind: 'service-failed'; readonly service: string; readonly cause: unknown }
   | { readonly kind: 'database-unavailable'; readonly cause: unknown }
   | { readonly kind: 'database-available' }
   | { readonly kind: 'binding-mistake'; readonly organization: string; readonly place: string; readonly problem: string }
@@ -50,6 +52,7 @@ const SEVERITY: Readonly<Record<Exclude<Observation['kind'], 'answered'>, Severi
   failed: 'error',
   'store-unavailable': 'error',
   'store-available': 'info',
+  'service-failed': 'warn',
   'database-unavailable': 'error',
   'database-available': 'info',
   'binding-mistake': 'warn',

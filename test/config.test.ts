@@ -13,6 +13,7 @@ const ENVIRONMENT = {
   GATEWAY_DATABASE_URL: 'postgres://gateway:s3cret-of-the-gateway@127.0.0.1:5432/gateway',
   GATEWAY_CURSOR_KEY: Buffer.alloc(32, 7).toString('base64url'),
   AURORA_URL: 'postgres://aurora:s3cret-of-aurora@127.0.0.1:5432/aurora',
+  RATINGS_AUTHORIZATION: 'Bearer s3cret-of-ratings',
   BOREALIS_URL: 'postgres://borealis@127.0.0.1:5432/borealis',
 }
 
@@ -21,8 +22,9 @@ const LEDGER_KEY = generateKeyPairSync('ed25519').privateKey.export({ type: 'pkc
 let folder: string
 beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), 'concordat-config-'))
-  for (const each of ['schema', 'policies', 'keys']) mkdirSync(join(folder, each))
+  for (const each of ['schema', 'policies', 'keys', 'services']) mkdirSync(join(folder, each))
   for (const each of ['aurora.public.jwk', 'borealis.public.jwk', 'borealis.jwks.json']) writeFileSync(join(folder, 'keys', each), '{}')
+  writeFileSync(join(folder, 'services', 'ratings.graphql'), 'type Query { a: Int }')
   for (const each of ['aurora-ledger.pem', 'borealis-ledger.pem']) writeFileSync(join(folder, 'keys', each), LEDGER_KEY)
 })
 afterAll(() => {
@@ -118,6 +120,20 @@ describe('a configuration', () => {
     })
   })
 
+  it('reads services with their joins', () => {
+    const services = parsed(EXAMPLE).organizations.get('borealis')?.services
+    expect(services?.get('ratings')).toMatchObject({
+      url: 'https://ratings.borealis.example/graphql',
+      schemaFile: join(folder, 'services/ratings.graphql'),
+      jurisdiction: 'CA',
+      joins: new Map([['Agent', { field: 'ratedAgents', argument: 'ids' }]]),
+      deadlineMs: 1_000,
+      answerBytes: 4 * 1024 ** 2,
+    })
+    expect(services?.get('ratings')?.authorization?.reveal()).toBe('Bearer s3cret-of-ratings')
+    expect(parsed(EXAMPLE).organizations.get('aurora')?.services.size).toBe(0)
+  })
+
   it('takes an issuer’s keys from its well-known address unless the file says otherwise', () => {
     const config = parsed(EXAMPLE.replace(/^ {8}keys: \{ url.*$/m, ''))
     expect(config.organizations.get('aurora')?.issuers[0]?.keys).toEqual({ kind: 'url', url: 'https://id.aurora.example/.well-known/jwks.json' })
@@ -159,6 +175,13 @@ describe('a configuration', () => {
     ['a password in the query of a URL', '{ env: AURORA_URL }', 'postgres://aurora@127.0.0.1/aurora?password=hunter2', 'organizations.aurora.stores.main.url'],
     ['a private key in the file', '{ file: ./keys/aurora-ledger.pem }', 'hunter2', 'organizations.aurora.ledgerKey'],
     ['a ledger key of another kind', '{ file: ./keys/aurora-ledger.pem }', '{ file: ./keys/aurora.public.jwk }', 'organizations.aurora.ledgerKey'],
+    ['a service without joins', 'Agent: { field: ratedAgents, argument: ids }', '{}', 'organizations.borealis.services.ratings.joins'],
+    [
+      'a header with a line break',
+      '{ env: RATINGS_AUTHORIZATION }',
+      '{ file: ./keys/aurora-ledger.pem }',
+      'organizations.borealis.services.ratings.authorization',
+    ],
     ['a cursor key that is too short', '{ env: GATEWAY_CURSOR_KEY }', '{ file: ./keys/aurora.public.jwk }', 'gateway.cursorKey'],
     ['a kind of store that does not exist', 'kind: postgres # required', 'kind: oracle # required', 'organizations.aurora.stores.main.kind'],
     ['an algorithm without asymmetric keys', 'algorithms: [EdDSA]', 'algorithms: [HS256]', 'organizations.borealis.issuers[0].algorithms[0]'],

@@ -414,6 +414,7 @@ describe('concordat rls render', () => {
       name: id,
       jurisdiction: 'CA',
       issuers: [],
+      services: new Map(),
       verifyKey: join(folder, 'key.jwk'),
       ledgerKey: url,
       stores,
