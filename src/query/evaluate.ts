@@ -127,8 +127,8 @@ function comparison(term: Comparison, row: FieldRow, operand: Scalar | readonly 
   if (operand === null) return null
   const compare = (op: CompareOp, scalar: Scalar): Truth => {
     const truth = compared(field, op, [value, sortKey(scalar)])
-    // No bigint is equal to such a number or beyond it, so there is nothing to compare.
-    return truth === false && field.type.name === 'BigInt' && row.native(term.field) === 'bigint' && isBeyondBigint(String(scalar)) ? null : truth
+    const isBigint = field.type.name === 'BigInt' && row.native(term.field) === 'bigint'
+    return truth === false && isBigint && !someBigintFits(op, BigInt(String(scalar))) ? null : truth
   }
   if (term.kind === 'in') return any(listOf(operand).map((scalar) => compare('=', scalar)))
   if (term.kind === 'listContains') return holdsAll(field, value, listOf(operand).map(sortKey))
@@ -176,8 +176,23 @@ function holdsAll(field: ValueField, value: FieldValue, elements: readonly (stri
   return all(elements.map((element) => (element === null ? null : value.some((own) => own !== null && compareSortKeys(field.type, own, element) === 0))))
 }
 
-function isBeyondBigint(digits: string): boolean {
-  return BigInt.asIntN(64, BigInt(digits)) !== BigInt(digits)
+const BIGINT_MIN = -(2n ** 63n)
+const BIGINT_MAX = 2n ** 63n - 1n
+
+/** Where no bigint at all could fit, there is nothing to compare: that is unknown, as it is for a value that is not canonical. */
+function someBigintFits(op: CompareOp, operand: bigint): boolean {
+  switch (op) {
+    case '=':
+      return operand >= BIGINT_MIN && operand <= BIGINT_MAX
+    case '<':
+      return operand > BIGINT_MIN
+    case '<=':
+      return operand >= BIGINT_MIN
+    case '>':
+      return operand < BIGINT_MAX
+    case '>=':
+      return operand <= BIGINT_MAX
+  }
 }
 
 function listOf(operand: Scalar | readonly Scalar[]): readonly Scalar[] {

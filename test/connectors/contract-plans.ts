@@ -135,7 +135,7 @@ export class Draw {
     const types = new Map<string, TypeGrant>()
     for (const entity of this.data.catalog.entities.values()) {
       if (!isWhole && entity.name !== root && this.chance(15)) continue
-      const rows: Predicate = isWhole || this.chance(50) ? { kind: 'all' } : this.condition(entity, 2)
+      const rows: Predicate = isWhole || this.chance(60) ? { kind: 'all' } : this.condition(entity, 2)
       const fields = new Map<string, Shown>()
       for (const field of entity.fields.values()) {
         const shown = isWhole ? ({ kind: 'plain' } as const) : this.shown(entity, field)
@@ -256,7 +256,7 @@ export class Draw {
       type,
       where: this.where(this.entity(type), grant, this.count(0, 2)),
       order: this.order(type, grant),
-      limit: this.operand(this.pick([0, 1, 2, 3, 5, 1_000])),
+      limit: this.operand(this.pick([0, 1, 2, 3, 5, 20, 1_000, 1_000])),
       backward: this.chance(30),
       cursor: null,
       fields,
@@ -428,9 +428,9 @@ export class Draw {
       where: this.where(entity, grant, this.count(0, 1)),
       groupBy,
       measures,
-      having: this.chance(60) ? { kind: 'all' } : this.having(entity, measures, 2),
+      having: this.chance(75) ? { kind: 'all' } : this.having(entity, measures, 2),
       order: Array.from({ length: this.count(0, 2) }, () => this.groupOrder(groupBy, measures)),
-      limit: this.operand(this.pick([0, 1, 3, 1_000])),
+      limit: this.operand(this.pick([0, 1, 3, 20, 1_000, 1_000, 1_000])),
       fields: this.some(['typename', 'groups', 'groups'] as const, 80).map((kind) => {
         const responseKey = this.key()
         return kind === 'groups' ? { kind, responseKey, fields: this.groupFields(entity, groupBy, measures) } : { kind, responseKey }

@@ -245,7 +245,7 @@ export function connectorContract(name: string, makeHarness: MakeHarness): void 
 async function holds(property: fc.IAsyncProperty<[fc.GeneratorValue]>): Promise<void> {
   const path = process.env.CONTRACT_PATH
   const isShrunk = process.env.CONTRACT_SHRINK !== undefined
-  const details = await fc.check(property, { seed: SEED, numRuns: RUNS, endOnFailure: !isShrunk, ...(path === undefined ? {} : { path }) })
+  const details = await fc.check(property, { seed: SEED, numRuns: RUNS, unbiased: true, endOnFailure: !isShrunk, ...(path === undefined ? {} : { path }) })
   if (details.failed) throw new Error(`a random plan failed; seed ${SEED}, path ${details.counterexamplePath}`, { cause: details.errorInstance })
 }
 

@@ -185,7 +185,7 @@ const STORED_TYPES: ReadonlyMap<string, 'integer[]' | 'bigint[]' | 'text[]'> = n
   ['character varying', 'text[]'],
 ])
 
-/** A stored value that the binding does not list reads as null, so that where it matters the comparison is unknown. */
+/** A stored value that the binding does not list reads as null, so that where it matters the comparison is unknown (and false with an empty list). */
 function storedMembership(
   value: Expression,
   stored: NonNullable<Expression['stored']>,
@@ -195,7 +195,9 @@ function storedMembership(
   // Enum types and others are compared as text.
   const column = STORED_TYPES.has(stored.native) ? stored.sql : sql`${stored.sql}::text`
   const isMember = sql`${column} = ANY (${storedValues(stored, operand, many)})`
-  return negated ? sql`(CASE WHEN ${value.sql} IS NOT NULL THEN ${isMember} END)` : sql`(${isMember})`
+  if (!negated) return sql`(${isMember})`
+  const ofNull = many ? sql`NULL::text = ANY (${parameter(operand, { kind: 'list', element: encodingOf(value.form, value.type) }, 'text[]')})` : sql`NULL`
+  return sql`(CASE WHEN ${value.sql} IS NOT NULL THEN ${isMember} ELSE ${ofNull} END)`
 }
 
 function membership(value: Expression, operand: Operand, negated: boolean): Fragment {

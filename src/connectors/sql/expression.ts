@@ -169,12 +169,13 @@ export function masked(raw: Expression, mask: Mask, field: ValueField): Expressi
       return generalizedNumber(raw, mask, base, revealed)
     case 'generalizeTime': {
       const unit = constant(mask.unit.toLowerCase())
+      // Clamped, so that every unit begins where a timestamp can be; such times have no JSON form anyway.
       const truncated =
         raw.form === 'timestamptz'
-          ? sql`date_trunc(${unit}, coalesce(${raw.sql}, '1970-01-01Z'::timestamptz), 'UTC')`
+          ? sql`date_trunc(${unit}, greatest(coalesce(${raw.sql}, '1970-01-01Z'::timestamptz), '4713-01-01Z BC'::timestamptz), 'UTC')`
           : raw.form === 'date'
-            ? sql`date_trunc(${unit}, coalesce(${raw.sql}, '1970-01-01'::date)::timestamp)::date`
-            : sql`date_trunc(${unit}, coalesce(${raw.sql}, '1970-01-01'::timestamp))`
+            ? sql`date_trunc(${unit}, least(greatest(coalesce(${raw.sql}, '1970-01-01'::date), '4713-01-01 BC'::date), '294276-12-31'::date)::timestamp)::date`
+            : sql`date_trunc(${unit}, greatest(coalesce(${raw.sql}, '1970-01-01'::timestamp), '4713-01-01 BC'::timestamp))`
       return { ...base, form: raw.form, nullable: raw.nullable && mask.revealNulls, sql: revealed(truncated, mask.revealNulls) }
     }
   }
@@ -187,8 +188,9 @@ function generalizedNumber(
   revealed: (value: Fragment, reveal: boolean) => Fragment,
 ): Expression {
   const step = parameter({ kind: 'constant', value: mask.step }, { kind: 'decimal' }, 'numeric')
-  const exact = raw.form === 'float8' ? sql`(coalesce(${raw.sql}, 0))::text::numeric` : sql`coalesce(${raw.sql}, 0)::numeric`
-  const grid = sql`(floor(${exact} / ${step}) * ${step})`
+  const exact = raw.form === 'float8' ? sql`coalesce(${raw.sql}, 0)::double precision::text::numeric` : sql`coalesce(${raw.sql}, 0)::numeric`
+  // Not by division, which rounds: 2.999… of enough digits would reach the next step.
+  const grid = sql`((div(${exact}, ${step}) - (CASE WHEN mod(${exact}, ${step}) < 0 THEN 1 ELSE 0 END)) * ${step})`
   const nullable = raw.nullable && mask.revealNulls
   if (raw.form === 'int') {
     // The grid below the least int has no int: clamped, so that the cast cannot fail.
