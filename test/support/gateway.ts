@@ -362,6 +362,8 @@ async function installPseudonyms(client: pg.ClientBase, grantor: string, grantee
 
 async function makeKeys(folder: string, world: TestWorld | null, ids: readonly string[]): Promise<ReadonlyMap<string, TestParty>> {
   mkdirSync(join(folder, 'keys'))
+  // The same in every test, so that gateways over equal data give equal cursors.
+  writeFileSync(join(folder, 'keys', 'cursor.key'), Buffer.alloc(32, 7).toString('base64url'))
   const parties = new Map<string, TestParty>()
   for (const id of ids) {
     const { privateJwk, publicJwk } = await generateKeyPair('EdDSA')
@@ -449,6 +451,7 @@ function writeConfig(folder: string, { options, ids, postgres, databases, partie
       jurisdiction: DEMO_GATEWAY_JURISDICTION,
       audience: AUDIENCE,
       database: postgres.url(databaseOf(databases, 'gateway'), LEDGER_ROLE),
+      cursorKey: { file: 'keys/cursor.key' },
       explorer: false,
       reload: '100ms',
       drain: '0s',
