@@ -14,7 +14,7 @@ import { FieldRefusal } from './owners.js'
 import { type AnswerError, type EngineOutcome, NOTHING_SERVED } from './outcome.js'
 import type { GatewayRequest, GatewayResponse } from './request.js'
 import { respond } from './respond.js'
-import { refusalDisclosure } from './sovereignty.js'
+import { notGiven, refusalDisclosure } from './sovereignty.js'
 
 export interface AnswerParts {
   readonly authenticate: Authenticate
@@ -125,12 +125,14 @@ async function attempted(request: GatewayRequest, principal: Principal, parts: A
       return { ...known, ...NOTHING, status: 200, sovereignty, cost, explanation: JSON.stringify({ statements, cost }) }
     }
     const outcome = await parts.engine.run(engineRequest)
-    if (outcome.data !== null && outcome.data.length > parts.answerBytes)
-      throw new GatewayError('QUERY_TOO_COSTLY', `the answer is larger than ${parts.answerBytes} bytes`)
+    if (outcome.data !== null && outcome.data.length > parts.answerBytes) {
+      const error = new GatewayError('QUERY_TOO_COSTLY', `the answer is larger than ${parts.answerBytes} bytes`)
+      return { ...refusal(error, request), ...known, owners: notGiven(outcome.owners), cost: outcome.cost }
+    }
     return { ...known, ...NOTHING, ...outcome, status: 200, code: (outcome.errors[0]?.code as Code | undefined) ?? null }
   } catch (error) {
     const owner = error instanceof FieldRefusal ? refusalDisclosure(error, principal, parts.engine.parts) : null
-    return { ...refusal(coded(error, request, parts), request), ...known, ...(owner && { owners: [owner] }) }
+    return { ...refusal(coded(error, request, parts), request), ...known, owners: owner ? [owner] : parts.engine.askedBefore(error) }
   }
 }
 

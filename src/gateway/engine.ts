@@ -23,7 +23,7 @@ import { pageStarts, startsFor } from './page-position.js'
 import { checkValues, costOf, namesOf, operandValue } from './request-values.js'
 import { answerError, isByOrganization, type RootContext, rootText } from './root-text.js'
 import { type EngineParts, type EngineRequest, NO_POSITIONS, type Positions, type Run, type Task, typeOf } from './run.js'
-import { ownerDisclosures, sovereigntyOf } from './sovereignty.js'
+import { notGiven, ownerDisclosures, refusalDisclosure, sovereigntyOf } from './sovereignty.js'
 
 /** A compiled statement of one owner as `explain` shows it. */
 export interface ExplainedStatement {
@@ -34,14 +34,25 @@ export interface ExplainedStatement {
 }
 
 export class Engine {
+  private readonly askedInVain = new WeakMap<object, readonly OwnerDisclosure[]>()
+
   constructor(readonly parts: EngineParts) {}
 
   /** @throws GatewayError every code of a refusal; failures of owners are part of the outcome. */
   async run(request: EngineRequest): Promise<EngineOutcome> {
     const run = this.prepare(request)
     const { tasks, positions } = this.plan(run)
-    const results = await this.execute(tasks, run)
-    return this.assemble(run, tasks, results, positions)
+    try {
+      return this.assemble(run, tasks, await this.execute(tasks, run), positions)
+    } catch (error) {
+      if (typeof error === 'object' && error !== null) this.askedInVain.set(error, notGiven(ownerDisclosures(run, tasks, new Map(), new Map(), this.parts)))
+      throw error
+    }
+  }
+
+  /** The owners whose stores were asked before a run ended with this error: their ledgers have that, though nothing was given. */
+  askedBefore(error: unknown): readonly OwnerDisclosure[] {
+    return typeof error === 'object' && error !== null ? (this.askedInVain.get(error) ?? []) : []
   }
 
   /**
@@ -86,7 +97,7 @@ export class Engine {
       if (binding) bindings.set(organization.id, binding)
     }
     const choice: ChoiceContext = { authority, home: principal.organization, catalog: this.parts.catalog, bindings, onForbidden: bound.onForbidden }
-    const run: Run = { ...request, bound, shape, slots, choice, leftOut: [], chosen: [] }
+    const run: Run = { ...request, bound, shape, slots, choice, leftOut: [], refused: [], chosen: [] }
     if (costOf(run) > limits.cost) throw new GatewayError('QUERY_TOO_COSTLY', `more than ${limits.cost} rows and counts are asked for`)
     return run
   }
@@ -145,8 +156,9 @@ export class Engine {
   }
 
   private choose(type: string, uses: readonly FieldUse[], named: readonly string[] | null, run: Run): readonly ChosenOwner[] {
-    const { chosen, leftOut } = chooseOwners(type, uses, named, run.choice)
+    const { chosen, leftOut, refused } = chooseOwners(type, uses, named, run.choice)
     run.leftOut.push(...leftOut)
+    run.refused.push(...refused)
     run.chosen.push(...chosen)
     return chosen
   }
@@ -259,7 +271,10 @@ export class Engine {
       data: `{${members.join(',')}}`,
       errors,
       sovereignty: sovereigntyOf(run, failed),
-      owners: ownerDisclosures(run, tasks, failed, given, this.parts),
+      owners: [
+        ...ownerDisclosures(run, tasks, failed, given, this.parts),
+        ...run.refused.flatMap((refusal) => refusalDisclosure(refusal, run.principal, this.parts) ?? []),
+      ],
       cost: costOf(run),
     }
   }

@@ -20,6 +20,8 @@ export interface OwnerChoice {
   /** In code point order. */
   readonly chosen: readonly ChosenOwner[]
   readonly leftOut: readonly { readonly organization: string; readonly code: Code }[]
+  /** One for each that is left out. */
+  readonly refused: readonly FieldRefusal[]
 }
 
 export interface ChoiceContext {
@@ -50,6 +52,7 @@ export function chooseOwners(type: string, uses: readonly FieldUse[], named: rea
     if (grants.length === 0) throw refusalOf(context.home, context)
   }
   const chosen: ChosenOwner[] = []
+  const refused: FieldRefusal[] = []
   for (const grant of grants) {
     const { organization } = grant
     if (named !== null && !named.includes(organization)) continue
@@ -57,14 +60,14 @@ export function chooseOwners(type: string, uses: readonly FieldUse[], named: rea
     const decision = authorize(uses, grant, binding ?? unboundOf(organization, context.catalog), context.catalog)
     // Of a type whose store was never reached nobody knows which columns it has: that is no refusal, and nothing is asked of it.
     if (binding?.types.has(type) && decision.refused) {
-      if (context.onForbidden === 'REFUSE') {
-        throw new FieldRefusal(grant, decision.refused)
-      }
-      leftOut.push({ organization, code: 'FIELD_NOT_USABLE' })
+      const refusal = new FieldRefusal(grant, decision.refused)
+      if (context.onForbidden === 'REFUSE') throw refusal
+      refused.push(refusal)
+      leftOut.push({ organization, code: refusal.code })
     } else chosen.push({ organization, grant, binding, disclosures: decision.disclosures, uses })
   }
   chosen.sort((a, b) => compareText(a.organization, b.organization))
-  return { chosen, leftOut }
+  return { chosen, leftOut, refused }
 }
 
 /** An owner's policy refuses the operation for the use of a field; the owner's ledger has that too. */

@@ -12,7 +12,7 @@ import type { ApiIndex } from './api-schema.js'
 import type { BoundPlan, BoundRoot } from './bound-plan.js'
 import type { CursorPlace, Cursors } from './cursor.js'
 import type { Operation } from './operation.js'
-import type { ChoiceContext, ChosenOwner } from './owners.js'
+import type { ChoiceContext, ChosenOwner, FieldRefusal } from './owners.js'
 
 export interface EngineOrganization {
   readonly id: string
@@ -73,6 +73,8 @@ export interface Run extends EngineRequest {
   readonly slots: readonly (Scalar | readonly Scalar[] | null)[]
   readonly choice: ChoiceContext
   readonly leftOut: { organization: string; code: Code }[]
+  /** Why owners are left out, for their ledgers. */
+  readonly refused: FieldRefusal[]
   readonly chosen: ChosenOwner[]
 }
 

@@ -55,6 +55,11 @@ export function refusalDisclosure({ grant, use, code }: FieldRefusal, principal:
   }
 }
 
+/** Of an operation whose answer was not sent. Why it was not stays with the principal's ledger. */
+export function notGiven(owners: readonly OwnerDisclosure[]): readonly OwnerDisclosure[] {
+  return owners.map((owner) => ({ ...owner, rows: 0, contribution: null, outcome: 'failed' }))
+}
+
 export function ownerDisclosures(
   run: Run,
   tasks: readonly Task[],
