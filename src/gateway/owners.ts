@@ -9,6 +9,8 @@ import type { FieldUse } from './bound-plan.js'
 
 export interface ChosenOwner {
   readonly organization: string
+  /** Whose rows the root field gives, or counts. */
+  readonly type: string
   readonly grant: OwnerGrant
   /** Null while its stores cannot be reached and have never been described. */
   readonly binding: OrganizationBinding | null
@@ -64,7 +66,7 @@ export function chooseOwners(type: string, uses: readonly FieldUse[], named: rea
       if (context.onForbidden === 'REFUSE') throw refusal
       refused.push(refusal)
       leftOut.push({ organization, code: refusal.code })
-    } else chosen.push({ organization, grant, binding, disclosures: decision.disclosures, uses })
+    } else chosen.push({ organization, type, grant, binding, disclosures: decision.disclosures, uses })
   }
   chosen.sort((a, b) => compareText(a.organization, b.organization))
   return { chosen, leftOut, refused }

@@ -3,6 +3,7 @@ import type { OwnerDisclosure, TypeDisclosure } from '../audit/record.js'
 import type { GatewayError } from '../errors.js'
 import type { GrantSource } from '../policy/authority.js'
 import type { Principal } from '../policy/principal.js'
+import type { Catalog } from '../query/catalog.js'
 import { compareText } from '../query/order.js'
 import type { Sovereignty } from './outcome.js'
 import type { ChosenOwner, FieldRefusal } from './owners.js'
@@ -14,7 +15,7 @@ export function sovereigntyOf(run: Run, failed: ReadonlyMap<string, GatewayError
   const withheld = new Map<string, Readonly<Record<string, unknown>>>()
   for (const owner of run.chosen) {
     const { organization, grant } = owner
-    for (const type of typesOf(owner)) {
+    for (const type of typesOf(owner, run.choice.catalog)) {
       const source = grant.types.get(type)?.source
       if (source && !failed.has(organization)) served.set(JSON.stringify([organization, sourceName(source)]), { organization, ...sourceWords(source) })
     }
@@ -69,7 +70,7 @@ export function ownerDisclosures(
 ): readonly OwnerDisclosure[] {
   const disclosures: OwnerDisclosure[] = []
   const counted = new Set<string>()
-  for (const { organization, source, types } of sourcesOf(run.chosen)) {
+  for (const { organization, source, types } of sourcesOf(run.chosen, run.choice.catalog)) {
     const own = tasks.filter((task) => task.owner.organization === organization && types.some(({ type }) => type === typeOf(task.plan)))
     const failure = failed.get(organization)
     const texts = given.get(organization) ?? []
@@ -100,8 +101,15 @@ function jurisdictions(stores: readonly string[], organization: string, principa
   }
 }
 
-function typesOf(owner: ChosenOwner): readonly string[] {
-  return [...new Set(owner.uses.map((use) => use.type))]
+/** Types whose fields are used, or whose rows are given or counted: a number of rows needs no field. */
+function typesOf({ type, uses, grant, disclosures }: ChosenOwner, catalog: Catalog): readonly string[] {
+  const targets = uses.flatMap((use) => {
+    const field = catalog.entities.get(use.type)?.fields.get(use.field)
+    if (!field || field.kind === 'value' || !grant.types.has(field.target)) return []
+    const isDenied = disclosures.some((each) => each.kind === 'withheld' && !each.conditional && each.type === use.type && each.field === use.field)
+    return isDenied ? [] : [field.target]
+  })
+  return [...new Set([type, ...uses.map((use) => use.type), ...targets])]
 }
 
 function sourceName(source: GrantSource): string {
@@ -121,17 +129,23 @@ interface OwnerSource {
 }
 
 /** By owner and rule: the types and fields that the operation names there. */
-function sourcesOf(chosen: readonly ChosenOwner[]): readonly OwnerSource[] {
+function sourcesOf(chosen: readonly ChosenOwner[], catalog: Catalog): readonly OwnerSource[] {
   const found = new Map<string, { organization: string; grant: ChosenOwner['grant']; source: GrantSource; types: Map<string, FieldFacts> }>()
+  const factsOf = (owner: ChosenOwner, type: string): FieldFacts | null => {
+    const source = owner.grant.types.get(type)?.source ?? [...owner.grant.types.values()][0]?.source
+    if (!source) return null
+    const key = JSON.stringify([owner.organization, sourceName(source)])
+    const entry = found.get(key) ?? { organization: owner.organization, grant: owner.grant, source, types: new Map<string, FieldFacts>() }
+    found.set(key, entry)
+    const facts = entry.types.get(type) ?? { fields: new Set<string>(), decisions: {}, masks: {} }
+    entry.types.set(type, facts)
+    return facts
+  }
   for (const owner of chosen) {
+    for (const type of typesOf(owner, catalog)) factsOf(owner, type)
     for (const use of owner.uses) {
-      const source = owner.grant.types.get(use.type)?.source ?? [...owner.grant.types.values()][0]?.source
-      if (!source) continue
-      const key = JSON.stringify([owner.organization, sourceName(source)])
-      const entry = found.get(key) ?? { organization: owner.organization, grant: owner.grant, source, types: new Map<string, FieldFacts>() }
-      found.set(key, entry)
-      const facts = entry.types.get(use.type) ?? { fields: new Set<string>(), decisions: {}, masks: {} }
-      entry.types.set(use.type, facts)
+      const facts = factsOf(owner, use.type)
+      if (!facts) continue
       facts.fields.add(use.field)
       const disclosure = owner.disclosures.find((candidate) => candidate.type === use.type && candidate.field === use.field)
       if (disclosure?.kind === 'masked') {
