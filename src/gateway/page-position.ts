@@ -48,16 +48,21 @@ export function startsFor(organization: string, { places }: Positions): Readonly
   )
 }
 
-/** What a cursor belongs to: caller, purpose, list, its arguments but the page's, and the decision shape. */
+/**
+ * What a cursor belongs to: caller, purpose, type, the list's arguments but the page's, and the decision shape. Where the list stands in the document is no part of
+ * it, so that a nested list can be gone on with from the row itself (`node(id)`) and under any name; but a root list has owners to pin, and a nested one has not.
+ */
 export function cursorBinding(list: ListPlan, organizations: Operand | null, run: Run): string {
-  const resolve = (_key: string, value: unknown): unknown => (isSlot(value) ? { value: run.slots[value.index] } : value)
+  const resolve = (_key: string, value: unknown): unknown => (isOperand(value) ? { value: operandValue(value, run.slots) } : value)
   const named = organizations ? operandValue(organizations, run.slots) : null
   const { principal, authority } = run
-  return JSON.stringify([principal.issuer, principal.subject, authority.purpose, authority.shape, list.type, list.path, list.where, list.order, named], resolve)
+  const level = list.path.includes('.') ? 'nested' : 'root'
+  return JSON.stringify([principal.issuer, principal.subject, authority.purpose, authority.shape, list.type, level, list.where, list.order, named], resolve)
 }
 
-function isSlot(value: unknown): value is Extract<Operand, { kind: 'slot' }> {
-  return typeof value === 'object' && value !== null && 'kind' in value && value.kind === 'slot' && 'index' in value
+/** Whether a value stands in the document or in a variable makes no difference. */
+function isOperand(value: unknown): value is Extract<Operand, { kind: 'slot' | 'constant' }> {
+  return typeof value === 'object' && value !== null && 'kind' in value && (value.kind === 'slot' || value.kind === 'constant')
 }
 
 export function placeOf(row: OwnedRow, list: ListPlan, owners: readonly string[]): CursorPlace {

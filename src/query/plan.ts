@@ -61,7 +61,7 @@ export interface ListPlan {
   /** The cursor to start after (or, backward, to end before); the operand is the sealed text. */
   readonly cursor: Operand | null
   readonly fields: readonly ConnectionField[]
-  /** Names this list among all of the document, for cursors: the path of response keys. */
+  /** Names this list among all of the document, so that each finds its own start: the path of response keys, with dots between them. */
   readonly path: string
 }
 
