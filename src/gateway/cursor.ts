@@ -23,7 +23,8 @@ export interface Cursors {
 
 const PREFIX = 'c1.'
 const PAD_BYTES = 64
-const TEXT_MAX = 16_384
+/** Texts that rows are ordered by stand in cursors whole. A request's own limit is near. */
+const TEXT_MAX = 262_144
 
 /** @param secret at least 32 bytes; all processes of one gateway share it. */
 export function cursors(secret: Uint8Array): Cursors {

@@ -1,11 +1,12 @@
 /** Rows as JSON text that PostgreSQL writes: one format call a row, nested rows and lists as correlated subqueries. */
 import { invariant } from '../../errors.js'
 import type { ListPlan, OrderKey, PageInfoField, PageStart, RowField, RowSelection } from '../../query/plan.js'
+import type { Operand } from '../../query/predicate.js'
 import { aggregateJson } from './aggregate.js'
 import type { Compilation, Scope } from './condition.js'
 import { condition, conjunction, fieldValue, fromTable, openView, relationLink, relationOf, relationShown, TRUE, where } from './condition.js'
 import type { Expression } from './expression.js'
-import { jsonText, ordered, sortParameter, sortText } from './expression.js'
+import { encodingOf, jsonText, ordered, sortParameter, sortText } from './expression.js'
 import type { Fragment } from './fragment.js'
 import { constant, EMPTY, join, name, parameter, sql } from './fragment.js'
 
@@ -175,13 +176,24 @@ export function afterStart(start: PageStart, terms: { readonly order: readonly S
       continue
     }
     invariant(operand, 'a cursor has a value for each term')
-    const place = sortParameter(value, operand)
-    const left = ordered(value)
-    const beyond = term.descending ? sql`${left} < ${place}` : sql`${left} > ${place}`
+    const { beyond, same } = placeOf(term, operand)
     const orNull = value.nullable && !term.nullsFirst ? sql` OR ${value.sql} IS NULL` : EMPTY
-    condition = sql`(${beyond}${orNull} OR (${value.sql} = ${place} AND ${condition}))`
+    condition = sql`(${beyond}${orNull} OR (${same} AND ${condition}))`
   }
   return condition
+}
+
+/** Whether a row's value comes after the cursor's in the order of the term, and whether it is the same. */
+function placeOf({ value, descending }: SortTerm, operand: Operand): { readonly beyond: Fragment; readonly same: Fragment } {
+  if (value.form === 'bigint' && value.type.name === 'BigInt') {
+    // The cursor's row may be another owner's, and its value one that no bigint holds.
+    const same = sql`${value.sql} = ${parameter(operand, encodingOf(value.form, value.type), 'bigint')}`
+    if (descending) return { beyond: sql`${value.sql} <= ${parameter(operand, { kind: 'atMost', by: -1 }, 'bigint')}`, same }
+    return { beyond: sql`${value.sql} >= ${parameter(operand, { kind: 'atLeast', by: 1 }, 'bigint')}`, same }
+  }
+  const place = sortParameter(value, operand)
+  const left = ordered(value)
+  return { beyond: descending ? sql`${left} < ${place}` : sql`${left} > ${place}`, same: sql`${value.sql} = ${place}` }
 }
 
 /** `fromTable`, WHERE, ORDER BY and LIMIT of a page. `plus` rows more than the page tell whether there are more. */
