@@ -14,7 +14,7 @@ import { decisionOf, lawsWorld, VIEWERS, WORLD_ROWS } from './world.js'
 
 /** More runs for a longer search, by the environment. */
 const RUNS = Number(process.env['LAW_RUNS'] ?? 1)
-const SETTINGS = { limits: { cost: 5_000, deadline: '20s' } }
+const SETTINGS = { limits: { cost: 5_000, deadline: '20s' }, audit: { timeout: '20s' } }
 
 /** Two gateways over databases that differ only in what the viewer may not see. */
 interface Pair {

@@ -377,7 +377,7 @@ function measureSql(type: TypeName, fn: string, field: string, alias: string, bu
   const scalar = scalarOf(type, field)
   const exact = scalar === 'Float' ? `${column}::text::numeric` : `${column}::numeric`
   if (fn === 'sum') return `sum(${exact})`
-  if (fn === 'avg') return `(sum(${exact}) * 1e40) / count(${column}) / 1e40`
+  if (fn === 'avg') return `sum(${exact})::numeric(400, 60) / nullif(count(${column}), 0)`
   return `${fn}(${CASTS[scalar] === 'text' ? `${column} COLLATE "C"` : column})`
 }
 

@@ -21,7 +21,10 @@ let oracle: pg.Client
 const pools = new Map<Viewer, Pools>()
 
 beforeAll(async () => {
-  gateway = await startTestGateway({ world: lawsWorld(), gateway: { limits: { cost: 1_000_000, deadline: '20s', conditions: 5_000 } } })
+  gateway = await startTestGateway({
+    world: lawsWorld(),
+    gateway: { limits: { cost: 1_000_000, deadline: '20s', conditions: 5_000 }, audit: { timeout: '20s' } },
+  })
   oracle = await makeOracle(gateway)
   for (const viewer of VIEWERS) pools.set(viewer, await poolsOf(oracle, viewer))
 }, 60_000)
