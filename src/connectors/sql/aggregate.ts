@@ -242,7 +242,7 @@ function average(sum: Fragment, count: Fragment): Fragment {
 
 /** NULL for NaN and the infinities, which are not zero away from themselves. */
 function finite(number: Fragment): Fragment {
-  return sql`(CASE WHEN ${number} - ${number} = 0 THEN ${number} END)`
+  return sql`(SELECT CASE WHEN x.v - x.v = 0 THEN x.v END FROM (SELECT ${number} AS v) AS x)`
 }
 
 /** 2^1024 - 2^970: from here on a number is nearer to infinity than to the greatest double. */
@@ -315,7 +315,7 @@ function groupJson(
           const fn = field.kind
           const members = field.fields.map((leaf): Member => {
             if (leaf.field === '__typename') return { key: leaf.responseKey, value: JSON.stringify(measureTypename(plan.type, fn)) }
-            return { key: leaf.responseKey, value: jsonText(released({ fn, field: leaf.field }, plan, compiled)) }
+            return { key: leaf.responseKey, value: releasedJson({ fn, field: leaf.field }, plan, compiled) }
           })
           return { key: field.responseKey, value: objectJson(members) }
         }
@@ -330,4 +330,11 @@ function keyJson(key: string, plan: AggregatePlan, grouped: Grouped, compiled: C
   if (index < 0) return 'null'
   const value = grouped.keys[index]?.value
   return value ? jsonText({ ...value, sql: keyColumn(index) }) : JSON.stringify(compiled.plan.organization)
+}
+
+/** Of sums and averages NULL is all that has no JSON form, so nothing is asked of them twice. */
+function releasedJson(measure: Measure, plan: AggregatePlan, compiled: Compilation): Fragment {
+  const value = released(measure, plan, compiled)
+  if (measure.fn === 'min' || measure.fn === 'max') return jsonText(value)
+  return value.form === 'float8' ? sql`coalesce((${value.sql})::text, 'null')` : sql`coalesce('"' || (${value.sql})::text || '"', 'null')`
 }
