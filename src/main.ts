@@ -1,5 +1,6 @@
 /** The composition root: the only place that builds pools, connectors, keys, clocks and loggers, and hands them to each other. */
 import { hkdfSync, randomUUID } from 'node:crypto'
+import { readFile } from 'node:fs/promises'
 import pg from 'pg'
 import { CheckpointKeeper } from './audit/checkpoint-keeper.js'
 import { checkpointSigner, parseLedgerKey, type CheckpointSigner } from './audit/checkpoint.js'
@@ -19,13 +20,17 @@ import { contractSources, parseContract } from './gateway/contract.js'
 import { cursors } from './gateway/cursor.js'
 import { Engine } from './gateway/engine.js'
 import { loadExplorer } from './gateway/explorer.js'
+import { HttpForeignTransport } from './gateway/foreign-service.js'
+import { keyRecorder } from './gateway/key-disclosure.js'
 import { Operations } from './gateway/operation.js'
-import { openPolicies, printMistake } from './gateway/policies.js'
+import { openPolicies, type Policies, printMistake } from './gateway/policies.js'
 import { parseInput } from './gateway/scalars.js'
 import { seatsFor } from './gateway/seats.js'
 import { type DemoPrincipal, startServer } from './gateway/server.js'
 import { OrganizationStores } from './gateway/stores.js'
+import { type ForeignService, supergraph, type Supergraph, type SupergraphParts } from './gateway/supergraph.js'
 import { type Observe, observer } from './observe.js'
+import { keyAccess } from './policy/key-access.js'
 import type { Catalog } from './query/catalog.js'
 
 export interface StartOptions {
@@ -82,8 +87,14 @@ export async function startGateway(options: StartOptions): Promise<RunningGatewa
     })
     closing.push(async () => authorities.close())
     const secret = cursorSecret(config, random, observe)
-    const schema = apiSchema(catalog)
     const { limits, cache } = config.gateway
+    const entryParts = { tokenKey: new Uint8Array(hkdfSync('sha256', secret, new Uint8Array(0), 'concordat token ids v1', 32)), random }
+    const contractSchema = apiSchema(catalog)
+    const services = await foreignServices(config)
+    closing.push(async () => services.forEach(({ transport }) => transport.close()))
+    const foreign = { contractSchema, catalog, services, policies, ledger: database.ledger, entryParts }
+    const graph = services.length > 0 ? foreignGraph(foreign, config, observe) : null
+    const schema = graph?.schema ?? contractSchema
     const operations = await Operations.start({ schema, limits, cache, introspection: config.gateway.introspection })
     closing.push(() => operations.stop())
     const engine = new Engine({
@@ -106,10 +117,11 @@ export async function startGateway(options: StartOptions): Promise<RunningGatewa
       }),
       operations,
       engine,
+      supergraph: graph,
       authorities,
       ledger: database.ledger,
       seats: seatsFor(limits.concurrentPerPrincipal),
-      entryParts: { tokenKey: new Uint8Array(hkdfSync('sha256', secret, new Uint8Array(0), 'concordat token ids v1', 32)), random },
+      entryParts,
       clock: { now: () => Date.now(), monotonic: () => performance.now() },
       answerBytes: limits.answerBytes,
       observe,
@@ -216,6 +228,53 @@ function ledgerDatabase(config: Config, observe: Observe): LedgerDatabase {
       await pool.end()
     },
   }
+}
+
+// --- foreign services ------------------------------------------------------------------------------------------------------------------------------------------
+
+async function foreignServices(config: Config): Promise<readonly ForeignService[]> {
+  const configured = [...config.organizations.values()].flatMap(({ id, services }) => [...services].map(([name, service]) => ({ id, name, service })))
+  return Promise.all(
+    configured.map(async ({ id, name, service }) => ({
+      name: `${id}/${name}`, // two organizations may each have a service of this name
+      organization: id,
+      jurisdiction: service.jurisdiction,
+      sdl: await readFile(service.schemaFile, 'utf8'),
+      joins: service.joins,
+      keysMax: service.keys,
+      transport: new HttpForeignTransport({
+        url: service.url,
+        authorization: service.authorization?.reveal() ?? null,
+        limits: { deadlineMs: service.deadlineMs, responseBytes: service.answerBytes, concurrent: service.concurrent },
+      }),
+    })),
+  )
+}
+
+interface ForeignGraphParts extends Pick<SupergraphParts, 'contractSchema' | 'catalog' | 'services'>, Pick<AnswerParts, 'ledger' | 'entryParts'> {
+  readonly policies: Policies
+}
+
+function foreignGraph({ policies, ledger, entryParts, ...parts }: ForeignGraphParts, config: Config, observe: Observe): Supergraph {
+  const { limits, jurisdiction: gatewayJurisdiction } = config.gateway
+  const context = { catalog: parts.catalog, gatewayJurisdiction, organizations: jurisdictionsOf(config) }
+  return supergraph({
+    ...parts,
+    // Once other policies are in force the ledger refuses the keys of requests from before, and these are authorized afresh.
+    mayReceiveKey: (request) => keyAccess(request, policies.current(), { ...context, nowMs: Date.now() }),
+    recordKeys: keyRecorder({
+      ledger,
+      entryParts,
+      keyOf: (type) => parts.catalog.entities.get(type)?.key ?? [],
+      gatewayJurisdiction,
+      jurisdictionOf: (service) => parts.services.find(({ name }) => name === service)?.jurisdiction ?? null,
+      now: () => Date.now(),
+    }),
+    gatewayJurisdiction,
+    jurisdictionOf: (organization) => config.organizations.get(organization)?.jurisdiction ?? null,
+    limits,
+    onFailure: (service, cause) => observe({ kind: 'service-failed', service, cause }),
+  })
 }
 
 // --- the organizations' stores ---------------------------------------------------------------------------------------------------------------------------------

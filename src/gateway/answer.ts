@@ -15,11 +15,14 @@ import { type AnswerError, type EngineOutcome, NOTHING_SERVED } from './outcome.
 import type { GatewayRequest, GatewayResponse } from './request.js'
 import { respond } from './respond.js'
 import { notGiven, refusalDisclosure } from './sovereignty.js'
+import type { Supergraph } from './supergraph.js'
 
 export interface AnswerParts {
   readonly authenticate: Authenticate
   readonly operations: Operations
   readonly engine: Engine
+  /** Null: there are no foreign services. */
+  readonly supergraph: Supergraph | null
   readonly authorities: Authorities
   readonly ledger: Ledger
   readonly seats: Seats
@@ -124,7 +127,8 @@ async function attempted(request: GatewayRequest, principal: Principal, parts: A
       const { statements, sovereignty, cost } = parts.engine.explain(engineRequest)
       return { ...known, ...NOTHING, status: 200, sovereignty, cost, explanation: JSON.stringify({ statements, cost }) }
     }
-    const outcome = await parts.engine.run(engineRequest)
+    const stitched = parts.supergraph?.touchesForeign(operation) ? parts.supergraph : null
+    const outcome = await (stitched?.run(engineRequest, parts.engine) ?? parts.engine.run(engineRequest))
     if (outcome.data !== null && outcome.data.length > parts.answerBytes) {
       const error = new GatewayError('QUERY_TOO_COSTLY', `the answer is larger than ${parts.answerBytes} bytes`)
       return { ...refusal(error, request), ...known, owners: notGiven(outcome.owners), cost: outcome.cost }
@@ -132,8 +136,12 @@ async function attempted(request: GatewayRequest, principal: Principal, parts: A
     return { ...known, ...NOTHING, ...outcome, status: 200, code: (outcome.errors[0]?.code as Code | undefined) ?? null }
   } catch (error) {
     const owner = error instanceof FieldRefusal ? refusalDisclosure(error, principal, parts.engine.parts) : null
-    return { ...refusal(coded(error, request, parts), request), ...known, owners: owner ? [owner] : parts.engine.askedBefore(error) }
+    return { ...refusal(coded(error, request, parts), request), ...known, owners: owner ? [owner] : askedBefore(error, parts) }
   }
+}
+
+function askedBefore(error: unknown, { engine, supergraph }: AnswerParts): readonly OwnerDisclosure[] {
+  return [...engine.askedBefore(error), ...(supergraph?.askedBefore(error) ?? [])]
 }
 
 const NOTHING = { headers: {}, data: null, errors: [], sovereignty: NOTHING_SERVED, owners: [], cost: 0, code: null, explanation: null } as const

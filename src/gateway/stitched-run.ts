@@ -23,7 +23,7 @@ import type { Catalog } from '../query/catalog.js'
 import { parseGlobalId } from '../query/global-id.js'
 import { compareText } from '../query/order.js'
 import type { EngineRequest } from './run.js'
-import { sourceWords } from './sovereignty.js'
+import { notGiven, sourceWords } from './sovereignty.js'
 import type { ForeignQuestion, ForeignRow, ForeignSelection } from './foreign-answer.js'
 import { foreignRequest, foreignRows, foreignSelection } from './foreign-answer.js'
 import type { ForeignJoin, ForeignSchema } from './foreign-schema.js'
@@ -332,6 +332,11 @@ export class StitchedRun {
       owners: [...contract.owners, ...this.serviceDisclosures()],
       cost: this.cost,
     }
+  }
+
+  /** Who was asked, where nothing of it is given. What ended the engine's own run is its own to tell. */
+  askedInVain(): readonly OwnerDisclosure[] {
+    return notGiven([...(this.contract?.owners ?? []), ...this.serviceDisclosures()])
   }
 
   private failures(): readonly { readonly organization: string; readonly code: Code }[] {

@@ -20,6 +20,7 @@ import {
   visit,
   visitWithTypeInfo,
 } from 'graphql'
+import type { OwnerDisclosure } from '../audit/record.js'
 import { GatewayError, invariant } from '../errors.js'
 import type { KeyAccess, KeyRequest } from '../policy/key-access.js'
 import type { Catalog } from '../query/catalog.js'
@@ -82,6 +83,8 @@ export interface Supergraph {
   touchesForeign(operation: Operation): boolean
   /** @throws GatewayError every code of a refusal; failures of owners and services are part of the outcome. */
   run(request: EngineRequest, engine: EngineDoor): Promise<EngineOutcome>
+  /** The owners that were asked before a run ended with this error here, as the engine has it for its own runs. */
+  askedBefore(error: unknown): readonly OwnerDisclosure[]
 }
 
 /** @throws ForeignServiceError where a service does not fit the contract, or another service. */
@@ -97,6 +100,7 @@ export function supergraph(parts: SupergraphParts): Supergraph {
   )
   const scalars = new Map([...specifiedScalarTypes, ...Object.values(contractSchema.getTypeMap()).filter(isScalarType)].map((type) => [type.name, type]))
   const facts = new WeakMap<Operation, OperationFacts>()
+  const askedInVain = new WeakMap<object, readonly OwnerDisclosure[]>()
   const factsOf = (operation: Operation): OperationFacts => {
     const known = facts.get(operation)
     if (known) return known
@@ -129,10 +133,14 @@ export function supergraph(parts: SupergraphParts): Supergraph {
         const given = (request.variables ?? {}) as Record<string, unknown> // an object: it has been coerced
         const result = await execute({ schema: executable, document, variableValues: given, contextValue: run })
         return run.outcome(result)
+      } catch (error) {
+        if (typeof error === 'object' && error !== null) askedInVain.set(error, run.askedInVain())
+        throw error
       } finally {
         run.end()
       }
     },
+    askedBefore: (error) => (typeof error === 'object' && error !== null ? (askedInVain.get(error) ?? []) : []),
   }
 }
 

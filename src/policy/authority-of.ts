@@ -120,7 +120,7 @@ export function applies(
   agreement: Agreement,
   principal: Pick<Principal, 'organization' | 'proof' | 'actors'>,
   purpose: string,
-  context: AuthorityContext,
+  context: Omit<AuthorityContext, 'epoch'>,
 ): boolean {
   return (
     agreement.grantee === principal.organization &&
@@ -133,7 +133,10 @@ export function applies(
   )
 }
 
-function fitsJurisdictions({ jurisdictions, grantor, grantee }: Agreement, { gatewayJurisdiction, organizations }: AuthorityContext): boolean {
+function fitsJurisdictions(
+  { jurisdictions, grantor, grantee }: Agreement,
+  { gatewayJurisdiction, organizations }: Pick<AuthorityContext, 'gatewayJurisdiction' | 'organizations'>,
+): boolean {
   const owner = organizations.find(({ id }) => id === grantor)
   const reader = organizations.find(({ id }) => id === grantee)
   if (!owner || !reader || owner.storeJurisdictions.length === 0) return false

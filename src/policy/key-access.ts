@@ -23,7 +23,7 @@ export type KeyAccess =
 const NONE: KeyAccess = { kind: 'none' }
 
 /** An agreement that asks for a proof of possession opens nothing here: a service shows no token. */
-export function keyAccess(request: KeyRequest, policies: PolicySet, context: AuthorityContext): KeyAccess {
+export function keyAccess(request: KeyRequest, policies: PolicySet, context: Omit<AuthorityContext, 'epoch'>): KeyAccess {
   const { recipient, owner, type, purpose } = request
   if (owner === recipient.organization) return { kind: 'own' }
   const key = context.catalog.entities.get(type)?.key
