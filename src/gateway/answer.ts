@@ -121,7 +121,8 @@ async function attempted(request: GatewayRequest, principal: Principal, parts: A
       return { ...known, ...NOTHING, status: operation.status, headers: operation.headers, errors, code }
     }
     known = { ...known, operationName: operation.name }
-    const engineRequest = { operation, variables, principal, authority, signal }
+    const onFailure = (failure: GatewayError): void => parts.observe({ kind: 'failed', requestId: request.id, cause: failure })
+    const engineRequest = { operation, variables, principal, authority, signal, onFailure }
     if (request.explain) {
       if (!authority.may.explain) throw new GatewayError('FORBIDDEN', 'no role allows `explain`')
       const { statements, sovereignty, cost } = parts.engine.explain(engineRequest)

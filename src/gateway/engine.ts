@@ -22,7 +22,7 @@ import { type ChoiceContext, type ChosenOwner, chooseOwners } from './owners.js'
 import { pageStarts, startsFor } from './page-position.js'
 import { checkValues, costOf, namesOf, operandValue } from './request-values.js'
 import { answerError, isByOrganization, type RootContext, rootText } from './root-text.js'
-import { type EngineParts, type EngineRequest, NO_POSITIONS, type Positions, type Run, type Task, typeOf } from './run.js'
+import { type EngineParts, type EngineRequest, NO_POSITIONS, type OwnerShare, type Positions, type Run, type Task, typeOf } from './run.js'
 import { notGiven, ownerDisclosures, refusalDisclosure, sovereigntyOf } from './sovereignty.js'
 
 /** A compiled statement of one owner as `explain` shows it. */
@@ -35,6 +35,9 @@ export interface ExplainedStatement {
 
 export class Engine {
   private readonly askedInVain = new WeakMap<object, readonly OwnerDisclosure[]>()
+
+  private readonly generations = new WeakMap<OrganizationBinding, number>()
+  private lastGeneration = 0
 
   constructor(readonly parts: EngineParts) {}
 
@@ -126,6 +129,7 @@ export class Engine {
           const page = pageStarts(root.list, root.organizations, owners, run, this.parts.cursors)
           positions.set(root, page)
           const taken = page.pinned ? owners.filter((owner) => page.pinned?.includes(owner.organization)) : owners
+          for (const owner of owners) if (!taken.includes(owner)) run.chosen.splice(run.chosen.indexOf(owner), 1) // not asked for this page
           for (const owner of taken) tasks.push(this.task(root, { kind: 'list', list: root.list }, owner, page, `${index}`, run))
           break
         }
@@ -185,11 +189,18 @@ export class Engine {
     if (!binding?.types.has(typeOf(plan))) return { root, plan, owner, native: null, connector: null, values } // never described, or not bound as the contract needs
     const connector = this.connectorOf(typeOf(plan), organization, binding)
     const shape = [...starts].map(([path, start]) => `${path}:${start.side}:${start.nulls.map(Number).join('')}`).join(',')
-    const native = this.derived(run.operation, `c|${run.shape}|${key}|${organization}|${run.authority.shape}|${shape}`, () => {
+    const native = this.derived(run.operation, `c|${run.shape}|${key}|${organization}|${this.generationOf(binding)}|${run.authority.shape}|${shape}`, () => {
       const authorized = restrict(plan, grant, { catalog: this.parts.catalog, binding, caller: run.principal.organization, starts })
       return compileWhole(connector, authorized)
     })
     return { root, plan, owner, native, connector, values }
+  }
+
+  /** A binding that is resolved anew has other columns: what was compiled for the last one is not for it. */
+  private generationOf(binding: OrganizationBinding): number {
+    let generation = this.generations.get(binding)
+    if (generation === undefined) this.generations.set(binding, (generation = ++this.lastGeneration))
+    return generation
   }
 
   private connectorOf(type: string, organization: string, binding: OrganizationBinding): Connector {
@@ -233,6 +244,7 @@ export class Engine {
           } catch (error) {
             const failure = error instanceof GatewayError ? error : new GatewayError('SOURCE_UNAVAILABLE', 'a connector failed', { cause: error })
             for (const task of asked) results.set(task, failure)
+            if (failure.code !== 'CANCELLED') run.onFailure?.(failure)
           }
         }),
       )
@@ -259,10 +271,10 @@ export class Engine {
       throw new GatewayError(error.code, 'an organization failed, and the operation asks for all or nothing', { organization, cause: error })
     }
     const errors: AnswerError[] = []
-    const given = new Map<string, string[]>()
+    const shares = new Map<string, OwnerShare>()
     const members = run.bound.roots.map((root) => {
       const own = tasks.filter((task) => task.root === root)
-      const context: RootContext = { parts: this.parts, run, own, results, errors, given, positions: positions.get(root) ?? NO_POSITIONS }
+      const context: RootContext = { parts: this.parts, run, own, results, errors, shares, positions: positions.get(root) ?? NO_POSITIONS }
       return member(root.responseKey, rootText(root, context))
     })
     if (run.bound.onUnavailable === 'REPORT')
@@ -272,7 +284,7 @@ export class Engine {
       errors,
       sovereignty: sovereigntyOf(run, failed),
       owners: [
-        ...ownerDisclosures(run, tasks, failed, given, this.parts),
+        ...ownerDisclosures(run, tasks, failed, shares, this.parts),
         ...run.refused.flatMap((refusal) => refusalDisclosure(refusal, run.principal, this.parts) ?? []),
       ],
       cost: costOf(run),

@@ -14,7 +14,7 @@ import { mergePage, type OwnedRow } from './merge.js'
 import type { AnswerError } from './outcome.js'
 import { cursorBinding, placeOf, placeOfTexts } from './page-position.js'
 import { operandValue } from './request-values.js'
-import { type EngineParts, type Positions, type Run, type Task, typeOf } from './run.js'
+import { type EngineParts, type OwnerShare, type Positions, type Run, shareOf, type Task, typeOf } from './run.js'
 
 export function rootText(root: BoundRoot, context: RootContext): string {
   switch (root.kind) {
@@ -57,6 +57,9 @@ function connection(root: Extract<BoundRoot, { kind: 'connection' }>, context: R
     totalCount = null
     for (const key of totalCountKeys(list)) for (const [organization] of missing) errors.push(answerError('INCOMPLETE', { organization, path: [...path, key] }))
   }
+  // Where numbers alone are asked for, they are what the owner gave.
+  for (const { organization, totalCount: own } of owners)
+    if (own !== null) shareOf(organization, context.shares).texts.push(JSON.stringify({ totalCount: own }))
   give(page.rows, context)
   const served = owners.map((owner) => owner.organization)
   const pinned = positions.pinned ?? served
@@ -118,9 +121,9 @@ function aggregate(root: Extract<BoundRoot, { kind: 'aggregate' }>, context: Roo
     const { organization } = task.owner
     if (chunk.rows.length > context.parts.limits.groups)
       throw new GatewayError('QUERY_TOO_COSTLY', `more than ${context.parts.limits.groups} groups of one owner`)
-    const given = context.given.get(organization) ?? []
-    given.push(...chunk.rows.map((row) => JSON.stringify(row.keys)))
-    context.given.set(organization, given)
+    const share = shareOf(organization, context.shares)
+    share.rows += chunk.rows.length
+    share.texts.push(...chunk.rows.map((row) => JSON.stringify(row.keys))) // its canonical partial
     return chunk.rows.map((row) => readGroup(aggregate, row.keys, organization))
   })
   const combined = own.length === 0 ? groupsOfNobody(aggregate) : combineGroups(aggregate, entity, groups)
@@ -156,12 +159,12 @@ function introspection(nodes: readonly FieldNode[], context: RootContext): strin
   return JSON.stringify(value ?? null)
 }
 
-/** Notes the texts that leave, by owner, for the ledger's digest. */
-function give(rows: readonly OwnedRow[], { given }: RootContext): void {
+/** Notes what leaves, by owner, for the ledger. A row that is selected twice, under `nodes` and `edges`, is one row of two texts. */
+function give(rows: readonly OwnedRow[], { shares }: RootContext): void {
   for (const row of rows) {
-    const texts = given.get(row.organization)
-    if (texts) texts.push(...row.texts)
-    else given.set(row.organization, [...row.texts])
+    const share = shareOf(row.organization, shares)
+    share.rows += 1
+    share.texts.push(...row.texts)
   }
 }
 
@@ -171,7 +174,7 @@ export interface RootContext {
   readonly own: readonly Task[]
   readonly results: ReadonlyMap<Task, Chunk | GatewayError>
   readonly errors: AnswerError[]
-  readonly given: Map<string, string[]>
+  readonly shares: Map<string, OwnerShare>
   readonly positions: Positions
 }
 

@@ -1,7 +1,7 @@
 /** What the engine carries along while it answers one operation. */
 import type { GraphQLSchema } from 'graphql'
 import type { Connector, Values } from '../connectors/connector.js'
-import type { Code } from '../errors.js'
+import type { Code, GatewayError } from '../errors.js'
 import type { Authority } from '../policy/authority.js'
 import type { Principal } from '../policy/principal.js'
 import type { OrganizationBinding } from '../query/binding.js'
@@ -49,6 +49,8 @@ export interface EngineLimits {
 }
 
 export interface EngineRequest {
+  /** Told why a store failed, where the caller learns a code only. */
+  readonly onFailure?: (failure: GatewayError) => void
   readonly operation: Operation
   /** As the client sent them. */
   readonly variables: unknown
@@ -91,4 +93,18 @@ export const NO_POSITIONS: Positions = { pinned: null, places: [], values: [] }
 
 export function typeOf(plan: Plan): string {
   return plan.kind === 'list' ? plan.list.type : plan.aggregate.type
+}
+
+/** What of one owner leaves in an answer: rows, and the texts that its ledger's digest is made of, in answer order. */
+export interface OwnerShare {
+  rows: number
+  readonly texts: string[]
+}
+
+export function shareOf(organization: string, shares: Map<string, OwnerShare>): OwnerShare {
+  const known = shares.get(organization)
+  if (known) return known
+  const made: OwnerShare = { rows: 0, texts: [] }
+  shares.set(organization, made)
+  return made
 }

@@ -7,7 +7,7 @@ import type { Catalog } from '../query/catalog.js'
 import { compareText } from '../query/order.js'
 import type { Sovereignty } from './outcome.js'
 import type { ChosenOwner, FieldRefusal } from './owners.js'
-import { type EngineParts, type Run, type Task, typeOf } from './run.js'
+import { type EngineParts, type OwnerShare, type Run, type Task, typeOf } from './run.js'
 
 export function sovereigntyOf(run: Run, failed: ReadonlyMap<string, GatewayError>): Sovereignty {
   const served = new Map<string, Readonly<Record<string, unknown>>>()
@@ -65,7 +65,7 @@ export function ownerDisclosures(
   run: Run,
   tasks: readonly Task[],
   failed: ReadonlyMap<string, GatewayError>,
-  given: ReadonlyMap<string, readonly string[]>,
+  shares: ReadonlyMap<string, OwnerShare>,
   parts: EngineParts,
 ): readonly OwnerDisclosure[] {
   const disclosures: OwnerDisclosure[] = []
@@ -73,7 +73,7 @@ export function ownerDisclosures(
   for (const { organization, source, types } of sourcesOf(run.chosen, run.choice.catalog)) {
     const own = tasks.filter((task) => task.owner.organization === organization && types.some(({ type }) => type === typeOf(task.plan)))
     const failure = failed.get(organization)
-    const texts = given.get(organization) ?? []
+    const share = shares.get(organization)
     const isFirst = !counted.has(organization) // several agreements of one owner: its rows are counted once
     counted.add(organization)
     const stores = [...new Set(own.flatMap((task) => task.connector?.store ?? []))]
@@ -83,8 +83,8 @@ export function ownerDisclosures(
       types,
       stores,
       jurisdictions: jurisdictions(stores, organization, run.principal, parts),
-      rows: isFirst ? texts.length : 0,
-      contribution: isFirst && texts.length > 0 ? texts : null,
+      rows: isFirst ? (share?.rows ?? 0) : 0,
+      contribution: isFirst && share && share.texts.length > 0 ? share.texts : null,
       predicateText: own.map((task) => (task.connector ? task.connector.describe(task.native) : '')).join('\n'),
       ...(failure ? { outcome: 'failed' as const, code: failure.code } : {}),
     })
