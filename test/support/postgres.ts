@@ -12,6 +12,8 @@ export interface TestPostgres {
   url(database: string, user?: string): string
   readonly socketDirectory: string
   readonly pid: number
+  /** The server's own log. */
+  readonly logFile: string
   /** Ends the server and removes its files. Call it in `afterAll`. */
   stop(): Promise<void>
 }
@@ -32,6 +34,7 @@ export async function startTestPostgres(settings: Readonly<Record<string, string
     url: server.url,
     socketDirectory: server.socketDirectory,
     pid: server.pid,
+    logFile: join(directory, 'postgres.log'),
     createDatabase: async (name = `test_${randomUUID().replaceAll('-', '')}`) => {
       await withClient(server.url('postgres'), (client) => client.query(`CREATE DATABASE ${pg.escapeIdentifier(name)}`))
       return { name, url: (user) => server.url(name, user) }

@@ -1,0 +1,146 @@
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
+import { readFileSync } from 'node:fs'
+import { setTimeout as delay } from 'node:timers/promises'
+import { lawsWorld } from '../laws/world.js'
+import type { TestClaims, TestGateway } from '../support/gateway.js'
+import { startTestGateway } from '../support/gateway.js'
+import type { TestPostgres } from '../support/postgres.js'
+import { startTestPostgres } from '../support/postgres.js'
+
+const chief: TestClaims = { organization: 'alpha', roles: ['chief'] }
+const OWNERS = ['alpha', 'beta', 'gamma', 'delta'] as const
+
+interface Executed {
+  readonly organization: string
+  /** Virtual id of the transaction. */
+  readonly transaction: string
+  readonly name: string
+  readonly text: string
+}
+
+describe("what reaches the owners' databases", () => {
+  let postgres: TestPostgres
+  let gateway: TestGateway
+
+  beforeAll(async () => {
+    postgres = await startTestPostgres({ log_statement: 'all', log_line_prefix: '%d|%a|%v|', log_connections: 'on', log_parameter_max_length: '0' })
+    gateway = await startTestGateway({ world: lawsWorld(), postgres, gateway: { limits: { cost: 10_000_000, deadline: '20s' } } })
+  }, 60_000)
+  afterAll(async () => {
+    await gateway.stop()
+    await postgres.stop()
+  })
+
+  /** What the gateway's role had executed while the work was done, as PostgreSQL itself logs it. */
+  async function executedBy(work: () => Promise<unknown>): Promise<{ readonly statements: readonly Executed[]; readonly connections: readonly string[] }> {
+    const before = readFileSync(postgres.logFile, 'utf8').length
+    await work()
+    await delay(20) // the server's log is written by other processes
+    const lines = readFileSync(postgres.logFile, 'utf8').slice(before).split('\n')
+    const organizations = new Map(OWNERS.map((organization) => [gateway.database(organization), organization]))
+    const statements = lines.flatMap((line): Executed[] => {
+      const [, database = '', transaction = '', name = '', text = ''] = /^([^|]*)\|concordat\|([^|]*)\|LOG: {2}execute (\S+): (.*)$/.exec(line) ?? []
+      const organization = organizations.get(database)
+      return organization === undefined ? [] : [{ organization, transaction, name, text }]
+    })
+    const connections = lines.flatMap((line) => organizations.get(/connection authorized: user=concordat_gateway database=(\S+)/.exec(line)?.[1] ?? '') ?? [])
+    return { statements, connections }
+  }
+
+  const dataOf = (statements: readonly Executed[], organization: string): readonly Executed[] =>
+    statements.filter((each) => each.organization === organization && each.name.startsWith('q_'))
+
+  it('is one statement for each root field and owner, however deep, and one transaction for each owner', async () => {
+    const document = `{
+      deep: people(first: 50) { totalCount nodes { name tasks(first: 20) { totalCount nodes { title owner { name tasks(first: 20) { nodes { project { name tasks(first: 5) { totalCount nodes { key } } } } } }
+        } pageInfo { hasNextPage endCursor } } tasksAggregate(groupBy: [{ field: STATUS }]) { groups { count } } } }
+      wide: tasks(where: { owner: { tasks: { some: { priority: { gt: 1 } } } } }, orderBy: [{ owner: { team: ASC } }]) { totalCount edges { cursor node { key } } }
+      sums: tasksAggregate(groupBy: [{ field: STATUS }]) { groups { count max { priority } } }
+    }`
+    await gateway.ask(chief, '{ tasks { totalCount } }')
+    for (let round = 0; round < 2; round++) {
+      const { statements, connections } = await executedBy(async () => {
+        const { json } = await gateway.ask(chief, document)
+        expect(json.errors?.map(({ extensions }) => extensions.code)).toEqual(undefined)
+      })
+      for (const organization of ['alpha', 'beta', 'gamma']) {
+        const own = statements.filter((each) => each.organization === organization)
+        expect(dataOf(statements, organization)).toHaveLength(3)
+        expect(own.map(({ name }) => (name.startsWith('q_') ? 'data' : name))).toEqual([
+          'concordat_begin',
+          'concordat_caller',
+          'data',
+          'data',
+          'data',
+          'concordat_commit',
+        ])
+        expect(new Set(own.map(({ transaction }) => transaction)).size).toBe(1)
+      }
+      expect(statements.filter(({ organization }) => organization === 'delta')).toEqual([])
+      expect(connections).toEqual([])
+    }
+  })
+
+  it("is one statement with the caller's organization before it, in one transaction, for a single root field", async () => {
+    for (const document of ['{ tasks(first: 30) { nodes { key owner { name } } } }', '{ tasksAggregate { groups { count } } }', '{ tasks { totalCount } }']) {
+      const { statements } = await executedBy(() => gateway.ask(chief, document))
+      for (const organization of ['alpha', 'beta', 'gamma']) {
+        const own = statements.filter((each) => each.organization === organization)
+        expect(own.map(({ name }) => (name.startsWith('q_') ? 'data' : name))).toEqual(['concordat_caller', 'data'])
+        expect(new Set(own.map(({ transaction }) => transaction)).size).toBe(1)
+      }
+    }
+  })
+
+  it('is one statement for ids of many rows, and nothing for ids of owners that may not be asked', async () => {
+    const id = (organization: string, key: string): string => Buffer.from(JSON.stringify(['Task', organization, key])).toString('base64url')
+    const ids = ['alpha', 'beta', 'delta', 'nobody'].flatMap((organization) => ['1', '95', '96', '97', '1', '8'].map((key) => id(organization, key)))
+    const { statements, connections } = await executedBy(() =>
+      gateway.ask(chief, 'query($ids: [ID!]!) { nodes(ids: $ids) { id ... on Task { title } } }', { ids }),
+    )
+    expect(OWNERS.map((organization) => dataOf(statements, organization).length)).toEqual([1, 1, 0, 0])
+    expect(connections).toEqual([])
+  })
+
+  it('is nothing at owners that the operation does not name, may not ask or has left out', async () => {
+    const counts = async (document: string): Promise<readonly number[]> => {
+      const { statements } = await executedBy(() => gateway.ask(chief, document))
+      return OWNERS.map((organization) => dataOf(statements, organization).length)
+    }
+    expect(await counts('{ tasks(organizations: ["beta"]) { totalCount } }')).toEqual([0, 1, 0, 0])
+    expect(await counts('{ tasks(organizations: []) { totalCount } }')).toEqual([0, 0, 0, 0])
+    expect(await counts('query @sovereignty(onForbidden: EXCLUDE) { tasks(orderBy: [{ seen: ASC }]) { totalCount } }')).toEqual([1, 1, 0, 0])
+    expect(await counts('{ projects { totalCount } }')).toEqual([1, 0, 0, 0]) // beta gives none of them, gamma declares that it has none
+  })
+
+  it('is nothing at all where the operation is refused, even by the last of its owners', async () => {
+    for (const document of [
+      '{ people { totalCount } tasks(orderBy: [{ seen: ASC }]) { totalCount } }',
+      '{ people { totalCount } tasks(organizations: ["delta"]) { totalCount } }',
+      '{ people { totalCount } tasksAggregate { groups { countDistinct { title } } } }',
+      '{ people { totalCount } tasks(after: "c1.AAAA") { totalCount } }',
+      '{ people(first: 1000) { nodes { tasks(first: 100) { nodes { owner { tasks(first: 100) { totalCount } } } } } } }',
+    ]) {
+      const { statements } = await executedBy(async () => {
+        const { json } = await gateway.ask(chief, document)
+        expect(json.data).toBeUndefined()
+      })
+      expect(statements).toEqual([])
+    }
+  })
+
+  it('is one statement for each further page', async () => {
+    let after: string | null = null
+    for (let page = 0; page < 3; page++) {
+      const { statements } = await executedBy(async () => {
+        const { json } = await gateway.ask(
+          chief,
+          'query($after: String) { tasks(first: 10, after: $after, orderBy: [{ status: ASC }]) { nodes { key } pageInfo { endCursor } } }',
+          { after },
+        )
+        after = json.data.tasks.pageInfo.endCursor as string
+      })
+      expect(['alpha', 'beta', 'gamma'].map((organization) => dataOf(statements, organization).length)).toEqual([1, 1, 1])
+    }
+  })
+})
