@@ -25,6 +25,8 @@ export interface ContractData {
   readonly pseudonymKeys: ReadonlyMap<string, Buffer>
   /** Canonical operands by type, many of which are in the tables. */
   readonly operands: (type: ValueType) => readonly Scalar[]
+  /** Keys of a type's rows, as sort keys. */
+  readonly keys: (type: string) => readonly (readonly string[])[]
 }
 
 export const ORGANIZATION = 'bor"ealis %s \\ \'$1'
@@ -294,6 +296,13 @@ const TOKEN_COLUMNS: readonly Column[] = [
   scalar('weight', builtin('Float'), { column: 'weight', declared: 'double precision', texts: ['0.1', '0.2', '-0', 'NaN'] }),
 ]
 
+const READING_COLUMNS: readonly Column[] = [
+  scalar('takenAt', builtin('DateTime'), { column: 'taken at', declared: 'timestamptz', native: 'timestamp with time zone', required: true, texts: [] }),
+  scalar('level', builtin('Decimal'), { column: 'level', declared: 'numeric', required: true, texts: [] }),
+  scalar('channel', builtin('Int'), { column: 'channel', declared: 'smallint', required: true, texts: [] }),
+  scalar('note', builtin('String'), { column: 'note', declared: 'text', texts: ['a', 'B'] }),
+]
+
 // --- keys and relations ----------------------------------------------------------------------------------------------------------------------------------------
 
 const THING_KEYS = [
@@ -315,6 +324,16 @@ const PLACE_KEYS = [
   ['north', '9'],
   ['😀"\\', '-1'],
   ['\u{fffd}%s', '2147483647'],
+] as const
+
+/** Times within the years that have a JSON form: a row that is beyond them cannot be looked up by its id. */
+const READING_KEYS = [
+  ['2026-03-01 22:14:03.120511+00', '1.50', '1'],
+  ['2026-03-01 22:14:03.120511+00', '1.5', '2'],
+  ['2026-03-01 22:14:03.120511+00', '10', '-1'],
+  ['2026-03-01 22:14:03+00', '0', '10'],
+  ['0001-01-01 00:00:00+00', '-1', '9'],
+  ['9999-12-31 23:59:59.999999+00', '0.00', '9'],
 ] as const
 
 interface RelationColumn {
@@ -415,6 +434,16 @@ const TABLES: readonly Table[] = [
     relations: [],
     lists: [toMany('things', 'Thing', 'token')],
   },
+  {
+    type: 'Reading',
+    plural: 'readings',
+    table: 'readings',
+    key: ['takenAt', 'level', 'channel'],
+    keys: READING_KEYS,
+    columns: READING_COLUMNS,
+    relations: [],
+    lists: [],
+  },
 ]
 
 const GHOST: EntityType = {
@@ -453,7 +482,13 @@ export function contractData(): ContractData {
       ['cas\'cade "%s', Buffer.alloc(32, 0xff)],
     ]),
     operands,
+    keys: (type) => keysOf(TABLES.find((table) => table.type === type)),
   }
+}
+
+function keysOf(table: Table | undefined): readonly (readonly string[])[] {
+  if (!table) return [['gone']]
+  return table.keys.map((key) => key.map((text, part) => (table.key[part] === 'takenAt' ? text.replace(' ', 'T').replace('+00', '') : text)))
 }
 
 function entityOf({ type, plural, key, columns, relations, lists }: Table): EntityType {

@@ -278,12 +278,14 @@ export class Draw {
   private row(type: string, grant: OwnerGrant, { depth, path }: { readonly depth: number; readonly path: string }): RowSelection {
     const entity = this.entity(type)
     const fields: RowField[] = this.some(['typename', 'id', 'organization', 'absent'] as const, 25).map((kind) => ({ kind, responseKey: this.key() }))
-    for (const field of entity.fields.values()) {
+    // Now and then more fields than one call of a function takes.
+    const rounds = this.chance(4) ? 8 : 1
+    for (const field of Array.from({ length: rounds }, () => [...entity.fields.values()]).flat()) {
       const responseKey = this.key()
       const at = { depth: depth - 1, path: `${path}.${responseKey}` }
       if (field.kind === 'value') {
         if (this.chance(30)) fields.push({ kind: 'value', responseKey, field: field.name })
-      } else if (depth <= 0 || !this.chance(35)) continue
+      } else if (depth <= 0 || !this.chance(35 / rounds)) continue
       else if (field.kind === 'toOne') fields.push({ kind: 'toOne', responseKey, field: field.name, row: this.row(field.target, grant, at) })
       else if (this.chance(30)) fields.push({ kind: 'aggregate', responseKey, field: field.name, aggregate: this.aggregate(field.target, grant) })
       else fields.push({ kind: 'list', responseKey, field: field.name, list: this.list(field.target, grant, at) })
@@ -377,10 +379,9 @@ export class Draw {
   }
 
   private globalId(entity: EntityType, grant: OwnerGrant): string {
-    const key = entity.key.map((name) => {
-      const field = entity.fields.get(name) as ValueField // keys are values
-      return String(this.seen(entity, field, grant))
-    })
+    const key = this.chance(60)
+      ? this.pick(this.data.keys(entity.name))
+      : entity.key.map((name) => String(this.seen(entity, entity.fields.get(name) as ValueField, grant))) // keys are values
     const parts = this.chance(90)
       ? [entity.name, ORGANIZATION, ...key]
       : this.pick([

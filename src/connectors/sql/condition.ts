@@ -264,7 +264,10 @@ function idPart(value: Expression): IdPart {
     case 'date':
       return { sql: value.sql, element: read('Date'), cast }
     case 'numeric':
-      return { sql: value.sql, element: { kind: 'decimal' }, cast }
+      // 1.5 and 1.50 are equal, but not as ids.
+      return value.type.name === 'BigInt'
+        ? { sql: value.sql, element: read('BigInt'), cast }
+        : { sql: sql`(${value.sql})::text`, element: read('ID'), cast: 'text' }
     default:
       return { sql: value.sql, element: read('ID', ID_NATIVES.get(value.form) ?? null), cast }
   }

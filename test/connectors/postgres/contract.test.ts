@@ -54,10 +54,17 @@ async function strangeSettings(database: TestDatabase): Promise<void> {
 }
 
 async function createStore(client: pg.Client, data: ContractData): Promise<void> {
-  await createTables(client, data, ({ columns }) => columns.map(({ name, declared }) => `${pg.escapeIdentifier(name)} ${declared}`).join(', '))
+  await createTables(client, data, ({ columns }) =>
+    columns.map(({ name, declared }) => `${pg.escapeIdentifier(name)} ${declared}${collationOf(declared)}`).join(', '),
+  )
   for (const table of data.tables) await fill(client, table)
   await createPseudonyms(client, data)
   await client.query('ANALYZE')
+}
+
+/** A linguistic order, which puts case and accents last: a comparison or order that forgets code points shows. */
+function collationOf(declared: string): string {
+  return /^(text|character)/.test(declared) ? ' COLLATE "en-x-icu"' : ''
 }
 
 async function createTables(client: pg.Client, data: ContractData, columnsOf: (table: ContractTable) => string): Promise<void> {
