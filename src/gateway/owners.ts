@@ -60,8 +60,8 @@ export function chooseOwners(type: string, uses: readonly FieldUse[], named: rea
     if (named !== null && !named.includes(organization)) continue
     const binding = context.bindings.get(organization) ?? null
     const decision = authorize(uses, grant, binding ?? unboundOf(organization, context.catalog), context.catalog)
-    // Of a type whose store was never reached nobody knows which columns it has: that is no refusal, and nothing is asked of it.
-    if (binding?.types.has(type) && decision.refused) {
+    // Of a type whose store was never reached nobody knows which columns it has: that is no refusal, and nothing is asked of it. What policy denies is one even then.
+    if ((!binding || binding.types.has(type)) && decision.refused) {
       const refusal = new FieldRefusal(grant, decision.refused)
       if (context.onForbidden === 'REFUSE') throw refusal
       refused.push(refusal)
