@@ -30,9 +30,11 @@ import type { ForeignSchema, ForeignSource } from './foreign-schema.js'
 import { foreignSchema, ForeignServiceError } from './foreign-schema.js'
 import type { ForeignTransport } from './foreign-service.js'
 import type { RecordKeys } from './key-disclosure.js'
+import type { EngineDoor } from './key-travel.js'
 import type { Operation } from './operation.js'
 import type { EngineOutcome } from './outcome.js'
-import { KEY_NAME, StitchedRun, type EngineDoor } from './stitched-run.js'
+import { keyLookup } from './stitched-document.js'
+import { KEY_NAME, StitchedRun } from './stitched-run.js'
 
 export interface ForeignService extends ForeignSource {
   /** Who runs it: its fields are this organization's. */
@@ -64,8 +66,9 @@ export interface SupergraphLimits {
   readonly deadlineMs: number
   /** Of a whole operation: the engine's run, and the keys that are looked up again for their recipients. */
   readonly cost: number
-  /** Ids of one lookup. */
+  /** Ids of one lookup, as the engine has both. */
   readonly pageRows: number
+  readonly listValues: number
   /** Bytes of the contract's part of an answer: it is parsed and completed here, which costs far more than passing it on. */
   readonly stitchedBytes: number
 }
@@ -100,6 +103,7 @@ export function supergraph(parts: SupergraphParts): Supergraph {
   )
   const scalars = new Map([...specifiedScalarTypes, ...Object.values(contractSchema.getTypeMap()).filter(isScalarType)].map((type) => [type.name, type]))
   const facts = new WeakMap<Operation, OperationFacts>()
+  const lookup = keyLookup()
   const askedInVain = new WeakMap<object, readonly OwnerDisclosure[]>()
   const factsOf = (operation: Operation): OperationFacts => {
     const known = facts.get(operation)
@@ -125,6 +129,7 @@ export function supergraph(parts: SupergraphParts): Supergraph {
         scalars,
         request,
         engine,
+        keyLookup: lookup,
         variables,
         uses: uses.filter(({ nodes }) => nodes.some((path) => path.every((node) => isIncluded(node, { variables })))),
         onUnavailable: onUnavailable as 'REPORT' | 'EXCLUDE' | 'FAIL', // checked by the schema's enum

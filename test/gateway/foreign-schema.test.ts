@@ -111,7 +111,7 @@ describe('the schema of a foreign service', () => {
     })
     const compose = (...services: ForeignService[]): unknown =>
       supergraph({
-        ...{ contractSchema, catalog, services, gatewayJurisdiction: 'DE', limits: { deadlineMs: 1, cost: 1, pageRows: 1, stitchedBytes: 1 } },
+        ...{ contractSchema, catalog, services, gatewayJurisdiction: 'DE', limits: { deadlineMs: 1, cost: 1, pageRows: 1, listValues: 1, stitchedBytes: 1 } },
         mayReceiveKey: () => ({ kind: 'none' }),
         recordKeys: () => Promise.resolve(),
         jurisdictionOf: () => null,

@@ -103,7 +103,14 @@ function composed(options: Options = {}, services = [ratings(options)]): Supergr
     },
     gatewayJurisdiction: 'DE',
     jurisdictionOf: () => null,
-    limits: { deadlineMs: LIMITS.deadlineMs, cost: LIMITS.cost, pageRows: LIMITS.pageRows, stitchedBytes: 1_000_000, ...options.limits },
+    limits: {
+      deadlineMs: LIMITS.deadlineMs,
+      cost: LIMITS.cost,
+      pageRows: LIMITS.pageRows,
+      listValues: LIMITS.listValues,
+      stitchedBytes: 1_000_000,
+      ...options.limits,
+    },
     onFailure: (_service, cause) => failures.push(cause),
   })
 }
