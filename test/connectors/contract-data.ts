@@ -164,7 +164,11 @@ function columnOf(name: string, { type, list: isList }: { readonly type: ValueTy
   const { column, declared, native = declared, texts, required = false, values = null, multiply = null } = options
   const field: ValueField = { kind: 'value', name, description: null, type, list: isList, required }
   const bound: ColumnBinding = { kind: 'column', column, native, array: isList, nullable: !required, values, multiply }
-  return { field, bound, declared, texts: required ? texts : [...texts, null] }
+  return { field, bound, declared, texts: required ? texts : withNulls(texts) }
+}
+
+function withNulls(texts: readonly StoredValue[]): StoredValue[] {
+  return texts.flatMap((text, index) => (index % 4 === 0 ? [null, text] : [text]))
 }
 
 function constant(name: string, type: ValueType, value: Scalar | null): Column {
