@@ -358,8 +358,8 @@ const LIMITS = {
   }),
   answerBytes: key('answer', size({ min: '1KiB', max: '256MiB' }), { fallback: 16 * 1024 ** 2, shown: '16MiB', about: 'Bytes of an answer.' }),
   stitchedBytes: key('stitched', size({ min: '1KiB', max: '64MiB' }), {
-    fallback: 2 * 1024 ** 2,
-    shown: '2MiB',
+    fallback: 128 * 1024,
+    shown: '128KiB',
     about: "Bytes of the contract's part of an answer that takes fields from services.",
   }),
   concurrent: key('concurrent', count({ unit: 'requests', min: 1, max: 100_000 }), {

@@ -3,9 +3,11 @@ import { lexicographicSortSchema, printSchema } from 'graphql'
 import { DEFAULT_LIMITS } from '../../src/config.js'
 import { GatewayError } from '../../src/errors.js'
 import { HttpForeignTransport } from '../../src/gateway/foreign-service.js'
+import type { Engine } from '../../src/gateway/engine.js'
 import type { KeyDisclosure } from '../../src/gateway/key-disclosure.js'
 import { type Operation, Operations } from '../../src/gateway/operation.js'
 import type { EngineOutcome } from '../../src/gateway/outcome.js'
+import type { EngineRequest } from '../../src/gateway/run.js'
 import { type ForeignService, type Supergraph, supergraph, type SupergraphLimits } from '../../src/gateway/supergraph.js'
 import { keyAccess } from '../../src/policy/key-access.js'
 import { parseGlobalId } from '../../src/query/global-id.js'
@@ -127,17 +129,20 @@ interface Asked {
   readonly variables?: unknown
   readonly graph?: Supergraph
   readonly signal?: AbortSignal
+  /** Stands between the stitching and the engine. */
+  readonly door?: (request: EngineRequest, engine: Engine) => Promise<EngineOutcome>
 }
 
 async function ask(
   document: string,
-  { as = 'borealis', purposes, variables = {}, graph = (common ??= composed()), signal }: Asked = {},
+  { as = 'borealis', purposes, variables = {}, graph = (common ??= composed()), signal, door }: Asked = {},
 ): Promise<EngineOutcome> {
   const operation = await prepared(document)
   const principal = principalOf(as, purposes)
   const request = { operation, variables, principal, authority: world.authority(principal), signal: signal ?? new AbortController().signal }
   const engine = world.engine(graph.schema)
-  return graph.touchesForeign(operation) ? graph.run(request, engine) : engine.run(request)
+  if (!graph.touchesForeign(operation)) return engine.run(request)
+  return graph.run(request, door ? { run: (asked) => door(asked, engine) } : engine)
 }
 
 async function codeOf(outcome: Promise<unknown>): Promise<string> {
@@ -618,6 +623,56 @@ describe('an operation with foreign fields, as any other,', () => {
     expect(await codeOf(ask(PAGE, { signal: controller.signal, graph: composed({ deadlineMs: 60_000 }) }))).toBe('CANCELLED')
     await closed
     expect(await codeOf(ask(PAGE, { signal: controller.signal }))).toBe('CANCELLED')
+  })
+
+  it('is one run of the engine, whatever it selects, and one for keys that are looked up', async () => {
+    const runs: EngineRequest[] = []
+    const door: Asked['door'] = (request, engine) => {
+      runs.push(request)
+      return engine.run(request)
+    }
+    await ask('{ a: agents { nodes { rating } } b: agents { totalCount edges { node { verdict { text } } } } organizations { id } agentsAggregate { groups { count } } }', { as: 'aurora', door }) // prettier-ignore
+    await ask('{ agents(organizations: ["aurora"]) { nodes { rating executions { nodes { agent { rating } } } } } }', { as: 'aurora', door })
+    expect(runs.map(({ principal, operation }) => `${principal.subject}: ${operation.definition.selectionSet.selections.length}`)).toEqual([
+      'somebody of aurora: 4',
+      'service:ratings: 1',
+      'service:ratings: 1',
+      'somebody of aurora: 1',
+    ])
+    // What the service's organization asks for itself, it asks without anybody's claims or roles, and for these owners only.
+    expect(runs[1]).toMatchObject({ principal: { organization: 'aurora', roles: [], claims: new Map() }, authority: { purpose: 'operations' } })
+    expect([...(runs[1]?.authority.owners.keys() ?? [])]).toEqual(['borealis'])
+  })
+
+  it('sends no key of an owner that cannot say which may go, and says so', async () => {
+    const late: Asked['door'] = (request, engine) => {
+      if (!request.principal.subject.startsWith('service:')) return engine.run(request)
+      return new Promise((_resolve, reject) =>
+        request.signal.addEventListener('abort', () => reject(new GatewayError('CANCELLED', 'the signal says so')), { once: true }),
+      )
+    }
+    const down: Asked['door'] = async (request, engine) => {
+      const outcome = await engine.run(request)
+      if (!request.principal.subject.startsWith('service:')) return outcome
+      return {
+        ...outcome,
+        data: '{"nodes":[null]}',
+        sovereignty: { ...outcome.sovereignty, failed: [{ organization: 'borealis', code: 'SOURCE_UNAVAILABLE' }] },
+      }
+    }
+    const document = '{ agents(where: { key: { eq: "1" } }, organizations: ["aurora", "borealis"]) { nodes { organization rating } } }'
+    for (const [door, code] of [
+      [late, 'SOURCE_TIMEOUT'],
+      [down, 'SOURCE_UNAVAILABLE'],
+    ] as const) {
+      // prettier-ignore
+      recorded = []
+      const outcome = await ask(document, { door, graph: composed({ limits: { deadlineMs: 400 } }) })
+      expect(dataOf(outcome).agents.nodes[1]).toEqual({ organization: 'borealis', rating: null })
+      expect(outcome.errors).toContainEqual({ message: expect.any(String), code, organization: 'borealis', path: ['agents', 'nodes', 1, 'rating'] })
+      expect(outcome.sovereignty.failed).toContainEqual({ organization: 'borealis', code })
+      expect(recorded.flatMap(({ owners }) => owners.map(({ organization }) => organization))).not.toContain('borealis')
+    }
   })
 
   it('has one cost: rows, and keys that are looked up for the service', async () => {
