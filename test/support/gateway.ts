@@ -63,6 +63,11 @@ export interface TestGatewayOptions {
   readonly store?: Readonly<Record<string, unknown>>
 }
 
+export interface TestStart extends TestGatewayOptions {
+  /** Runs when all is there but the gateway. */
+  readonly beforeStart?: (ground: TestGround) => Promise<void>
+}
+
 /** Somebody to ask as: a principal of the demo by name, or claims. */
 export type TestPrincipal = string | TestClaims
 
@@ -196,9 +201,10 @@ export interface TestParty {
   readonly privateJwk: JWK
 }
 
-export async function startTestGateway(options: TestGatewayOptions = {}): Promise<TestGateway> {
+export async function startTestGateway(options: TestStart = {}): Promise<TestGateway> {
   const ground = await makeTestGround(options)
   try {
+    await options.beforeStart?.(ground)
     const log: Record<string, unknown>[] = []
     const running = await startGateway({
       config: loadConfig(ground.config, {}),
