@@ -11,7 +11,7 @@ import type { Authenticate } from './authenticate.js'
 import type { Engine } from './engine.js'
 import type { Operations } from './operation.js'
 import { FieldRefusal } from './owners.js'
-import { type AnswerError, type EngineOutcome, NOTHING_SERVED } from './outcome.js'
+import { type AnswerError, type Attempt, NOTHING_SERVED } from './outcome.js'
 import type { GatewayRequest, GatewayResponse } from './request.js'
 import { respond } from './respond.js'
 import { notGiven, refusalDisclosure } from './sovereignty.js'
@@ -45,24 +45,6 @@ export interface Authorities {
 export interface Seats {
   /** @returns how to leave; null where all are taken. */
   take(principal: Principal): (() => void) | null
-}
-
-/** What is known of a request when it ends. */
-export interface Attempt {
-  readonly status: number
-  readonly headers: Readonly<Record<string, string>>
-  /** JSON text; null where nothing is given. */
-  readonly data: string | null
-  readonly errors: readonly AnswerError[]
-  readonly sovereignty: EngineOutcome['sovereignty']
-  readonly owners: readonly OwnerDisclosure[]
-  readonly cost: number
-  readonly code: Code | null
-  readonly operationName: string | null
-  readonly purpose: string | null
-  readonly epoch: bigint | null
-  /** Instead of `data`: the decisions and statements that were asked for. */
-  readonly explanation: string | null
 }
 
 export async function answer(request: GatewayRequest, parts: AnswerParts): Promise<GatewayResponse> {

@@ -31,3 +31,21 @@ export interface EngineOutcome {
   readonly owners: readonly OwnerDisclosure[]
   readonly cost: number
 }
+
+/** What is known of a request when it ends. */
+export interface Attempt {
+  readonly status: number
+  readonly headers: Readonly<Record<string, string>>
+  /** JSON text; null where nothing is given. */
+  readonly data: string | null
+  readonly errors: readonly AnswerError[]
+  readonly sovereignty: EngineOutcome['sovereignty']
+  readonly owners: readonly OwnerDisclosure[]
+  readonly cost: number
+  readonly code: Code | null
+  readonly operationName: string | null
+  readonly purpose: string | null
+  readonly epoch: bigint | null
+  /** Instead of `data`: the decisions and statements that were asked for. */
+  readonly explanation: string | null
+}

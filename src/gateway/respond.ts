@@ -1,8 +1,7 @@
 /** From a recorded outcome to HTTP. Pure. */
 import type { Receipt } from '../audit/ledger.js'
-import type { Attempt } from './answer.js'
 import { MEDIA_TYPES } from './media.js'
-import type { AnswerError } from './outcome.js'
+import type { AnswerError, Attempt } from './outcome.js'
 import type { GatewayRequest, GatewayResponse } from './request.js'
 
 export function respond(request: GatewayRequest, attempt: Attempt, receipt: Receipt | null): GatewayResponse {

@@ -8,10 +8,9 @@ import type { Expression } from './expression.js'
 import { constantValue, encodingOf, jsonText, ordered, plainForm, sortText, SQL_TYPES } from './expression.js'
 import type { Fragment } from './fragment.js'
 import { constant, EMPTY, join, name, parameter, sql } from './fragment.js'
-import type { Member } from './row.js'
-import { keyValues, objectJson } from './row.js'
+import { type Member, objectJson } from './object-json.js'
+import { keyValues, type ViewScope } from './page.js'
 
-type ViewScope = Extract<Scope, { kind: 'view' }>
 
 /** One group: its keys as values, and each measure's parts. Columns of the inner query `g`. */
 interface Grouped {

@@ -8,8 +8,8 @@ import { compilation, fromTable, openView } from './condition.js'
 import { sortText } from './expression.js'
 import type { Fragment, Parameter } from './fragment.js'
 import { join, name, render, sql } from './fragment.js'
-import type { ViewScope } from './row.js'
-import { pageOf, rowJson, sortTerms } from './row.js'
+import { pageOf, sortTerms, type ViewScope } from './page.js'
+import { rowJson } from './row.js'
 
 /** A statement ready for its values. Columns: `total` and a mark that a row is there (where `hasTotal`), texts, keys. */
 export interface SqlStatement {
