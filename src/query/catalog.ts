@@ -4,7 +4,8 @@
 
 export type BuiltinScalar = 'ID' | 'String' | 'Int' | 'Float' | 'Boolean' | 'BigInt' | 'Decimal' | 'DateTime' | 'LocalDateTime' | 'Date' | 'UUID' | 'JSON'
 
-export type ValueType = { readonly kind: 'builtin'; readonly name: BuiltinScalar } | { readonly kind: 'enum'; readonly name: string; readonly values: readonly string[] }
+export type ValueType =
+  { readonly kind: 'builtin'; readonly name: BuiltinScalar } | { readonly kind: 'enum'; readonly name: string; readonly values: readonly string[] }
 
 /** A value of the row itself. `required` is the contract's `!`: the least disclosure of the type. */
 export interface ValueField {

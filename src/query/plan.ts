@@ -176,9 +176,9 @@ export type AuthorizedPlan = {
 } & { readonly [authorized]: true }
 
 /**
- * Where a page starts, for one owner. The cursor's row has sort values (of which `nulls` says which are null) and belongs to an owner before, at or after this one
- * in code point order: an owner before it may only give rows strictly after its sort values, one after it also rows equal in them, and the owner itself goes on
- * by key. Values are slots after those of the request: sort values in order, then the key's values.
+ * Where a page starts, for one owner. The cursor's row has sort values (of which `nulls` says which are null) and belongs to an owner. `side` is this owner's place
+ * against that one, in the direction of reading: an owner that is read `before` it gives only rows strictly after its sort values, one that is read `after` it also
+ * rows equal in them, and the `same` owner goes on by key. Values are slots after those of the request: sort values in order, then the key's values.
  */
 export interface PageStart {
   readonly side: 'before' | 'same' | 'after'

@@ -2,7 +2,7 @@
 import { invariant } from '../../errors.js'
 import type { ValueField, ValueType } from '../../query/catalog.js'
 import type { AggregatePlan, GroupKey, GroupOrder, Having, Measure, MeasureFunction, TimeUnit } from '../../query/plan.js'
-import type { Compilation, Scope } from './condition.js'
+import type { Compilation } from './condition.js'
 import { condition, conjunction, FALSE, fieldValue, fromTable, openView, relationLink, relationOf, TRUE, where } from './condition.js'
 import type { Expression } from './expression.js'
 import { constantValue, encodingOf, jsonText, ordered, plainForm, sortText, SQL_TYPES } from './expression.js'
@@ -10,7 +10,6 @@ import type { Fragment } from './fragment.js'
 import { constant, EMPTY, join, name, parameter, sql } from './fragment.js'
 import { type Member, objectJson } from './object-json.js'
 import { keyValues, type ViewScope } from './page.js'
-
 
 /** One group: its keys as values, and each measure's parts. Columns of the inner query `g`. */
 interface Grouped {
