@@ -102,7 +102,7 @@ export interface Limits {
   readonly defaultRows: number
   readonly nestedRows: number
   readonly groups: number
-  /** Elements of all lists among arguments and variables. */
+  /** Elements of all lists among the variables; those in the document are bounded by its tokens. */
   readonly listValues: number
   /** Conditions of an operation; one on a relation counts as several. */
   readonly conditions: number
@@ -344,7 +344,7 @@ const LIMITS = {
   listValues: key('listValues', count({ unit: 'values', min: 1, max: 100_000 }), {
     fallback: 5_000,
     shown: '5000',
-    about: 'Elements of all lists among the arguments and variables of a request.',
+    about: 'Elements of all lists among the variables of a request; those that stand in the document are bounded by its tokens.',
   }),
   conditions: key('conditions', count({ unit: 'conditions', min: 1, max: 10_000 }), {
     fallback: 500,
