@@ -22,6 +22,8 @@ describe('processes', () => {
   it('that race give each other dense places in one tree', async () => {
     const on = await ground(postgres)
     const writers = [1, 2, 3].map(() => startWriter(writer, on, { inFlight: 16, count: 300 }))
+    await Promise.all(writers.map(({ ready }) => ready))
+    for (const { go } of writers) go()
     expect(await Promise.all(writers.map(({ ended }) => ended))).toEqual([0, 0, 0])
     const receipts = writers.flatMap((one) => one.receipts)
     expect(receipts).toHaveLength(1800)
@@ -36,6 +38,8 @@ describe('processes', () => {
     const on = await ground(postgres)
     for (let round = 0; round < 4; round++) {
       const killed = startWriter(writer, on, { inFlight: 32, count: 1_000_000 })
+      await killed.ready
+      killed.go()
       await killed.told(150 + round * 77)
       killed.child.kill('SIGKILL')
       expect(await killed.ended).toBe('SIGKILL')

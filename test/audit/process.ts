@@ -37,6 +37,9 @@ export interface Writer {
   readonly child: ChildProcess
   /** What the process has told so far. */
   readonly receipts: Receipt[]
+  /** It has opened its ledgers, and waits for `go`. */
+  readonly ready: Promise<void>
+  go(): void
   /** Once it has told so many. */
   told(count: number): Promise<void>
   /** Its exit code, or the signal that ended it. */
@@ -46,13 +49,16 @@ export interface Writer {
 export function startWriter(path: string, on: Ground, options: Pick<WriterOrder, 'inFlight' | 'count'>): Writer {
   const keys = Object.fromEntries([...on.signers].map(([organization, { privateKey }]) => [organization, privateKey.export({ format: 'jwk' })]))
   const order: WriterOrder = { url: on.url, checkpoints: on.checkpoints, keys, ...options }
-  const child = spawn(process.execPath, [path, JSON.stringify(order)], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const child = spawn(process.execPath, [path, JSON.stringify(order)], { stdio: ['pipe', 'pipe', 'inherit'] })
+  let isReady: () => void
+  const ready = new Promise<void>((resolve) => (isReady = resolve))
   const receipts: Receipt[] = []
   const waiting: { readonly count: number; readonly resolve: () => void }[] = []
   const lines = createInterface({ input: child.stdout })
   lines.on('line', (line) => {
     // A line that the kill cut off was not told.
     if (!line.endsWith('}')) return
+    if (line === '{"ready":true}') return isReady()
     receipts.push(JSON.parse(line) as Receipt)
     for (const { count, resolve } of waiting) if (receipts.length >= count) resolve()
   })
@@ -61,5 +67,6 @@ export function startWriter(path: string, on: Ground, options: Pick<WriterOrder,
     child.on('exit', (code, signal) => (result = code ?? signal ?? 'unknown'))
     lines.on('close', () => (result === null ? child.on('exit', (code, signal) => resolve(code ?? signal ?? 'unknown')) : resolve(result)))
   })
-  return { child, receipts, ended, told: (count) => new Promise((resolve) => waiting.push({ count, resolve })) }
+  const go = (): void => void child.stdin.write('\n')
+  return { child, receipts, ended, ready, go, told: (count) => new Promise((resolve) => waiting.push({ count, resolve })) }
 }

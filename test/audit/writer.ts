@@ -1,5 +1,6 @@
 /** A process of its own that appends until it is killed, and tells each receipt when it has it. Arguments: a `WriterOrder` as JSON. */
 import { createPrivateKey, randomUUID, type JsonWebKey } from 'node:crypto'
+import { once } from 'node:events'
 import { writeSync } from 'node:fs'
 import pg from 'pg'
 import { openAudit } from '../../src/audit/audit.js'
@@ -32,6 +33,10 @@ const audit = await openAudit({
   process: randomUUID(),
   report: () => undefined,
 })
+// Processes that race start together: each says that it is ready, and waits for the word.
+writeSync(1, '{"ready":true}\n')
+await once(process.stdin, 'data')
+process.stdin.destroy()
 let begun = 0
 await Promise.all(
   Array.from({ length: order.inFlight }, async () => {

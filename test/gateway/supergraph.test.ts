@@ -242,7 +242,8 @@ describe('an operation with foreign fields', () => {
 
   it('asks in parts where a page has more keys than one request may carry', async () => {
     const outcome = await ask(PAGE, { graph: composed({ keysMax: 2 }) })
-    expect(service.exchanges.map(({ variables }) => (variables.keys as string[]).length)).toEqual([2, 2, 2, 1])
+    // The parts are asked at one time, so they arrive in any order.
+    expect(service.exchanges.map(({ variables }) => (variables.keys as string[]).length).sort()).toEqual([1, 2, 2, 2])
     expect(dataOf(outcome).agents.nodes.filter(({ rating }: { rating: number | null }) => rating !== null)).toHaveLength(5)
   })
 
