@@ -3,7 +3,8 @@ import fc from 'fast-check'
 import type pg from 'pg'
 import type { TestAnswer, TestGateway } from '../support/gateway.js'
 import { startTestGateway } from '../support/gateway.js'
-import { withClient } from '../support/postgres.js'
+import type { TestPostgres } from '../support/postgres.js'
+import { startTestPostgres, withClient } from '../support/postgres.js'
 import type { ListSpec, Pools, Style, Use } from './documents.js'
 import { Documents, Enum, Printer, ROOTS, usesOfAggregate, usesOfList } from './documents.js'
 import type { ExpectedRow } from './oracle.js'
@@ -16,19 +17,26 @@ const RUNS = Number(process.env['LAW_RUNS'] ?? 1)
 
 const TYPES: readonly TypeName[] = ['Task', 'Task', 'Person', 'Project']
 
+let postgres: TestPostgres
 let gateway: TestGateway
 let oracle: pg.Client
 const pools = new Map<Viewer, Pools>()
 
-beforeAll(async () => {
+async function open(rowSecurity: boolean): Promise<void> {
   gateway = await startTestGateway({
     world: lawsWorld(),
+    postgres,
+    rowSecurity,
     gateway: { limits: { cost: 1_000_000, deadline: '20s', conditions: 5_000 }, audit: { timeout: '20s' } },
   })
   oracle = await makeOracle(gateway)
   for (const viewer of VIEWERS) pools.set(viewer, await poolsOf(oracle, viewer))
+}
+
+beforeAll(async () => {
+  postgres = await startTestPostgres()
 }, 60_000)
-afterAll(() => gateway.stop())
+afterAll(() => postgres.stop())
 
 /** Section 2 of the semantics, once more: what each decision lets a document do. */
 function isUsable(viewer: Viewer, organization: string, { type, field, how }: Use): boolean {
@@ -136,9 +144,15 @@ function expectedNode(list: ListSpec, row: ExpectedRow): Record<string, unknown>
   return { ...row, id: globalId(list.type, row.organization, row.key), ...Object.fromEntries(nested) }
 }
 
-describe('an answer equals that of the readable view built by hand', () => {
+describe.each([
+  ['without row-level security', false],
+  ['with row-level security', true],
+])('an answer equals that of the readable view built by hand, %s', (_what, rowSecurity) => {
   let answered = 0
   let refusals = 0
+
+  beforeAll(() => open(rowSecurity), 60_000)
+  afterAll(() => gateway.stop())
 
   it('for lists: rows, values, order, counts, relations and nested lists', async () => {
     const property = fc.asyncProperty(
@@ -161,9 +175,9 @@ describe('an answer equals that of the readable view built by hand', () => {
         expect(answer.json.extensions.sovereignty.leftOut).toEqual(refused.map((organization) => ({ organization, code: 'FIELD_NOT_USABLE' })))
       },
     )
-    await fc.assert(property, { numRuns: 120 * RUNS })
-    expect(answered).toBeGreaterThan(60)
-    expect(refusals).toBeGreaterThan(2)
+    await fc.assert(property, { numRuns: 60 * RUNS })
+    expect(answered).toBeGreaterThan(25)
+    expect(refusals).toBeGreaterThan(0)
   }, 120_000)
 
   it('for groups: keys, measures, having, order and first', async () => {
@@ -189,8 +203,8 @@ describe('an answer equals that of the readable view built by hand', () => {
         expect(answer.json.data).toEqual({ [root]: { groups: shown } })
       },
     )
-    await fc.assert(property, { numRuns: 100 * RUNS })
-    expect(combined).toBeGreaterThan(20)
+    await fc.assert(property, { numRuns: 50 * RUNS })
+    expect(combined).toBeGreaterThan(5)
   }, 120_000)
 
   it('page by page: all pages together are the whole, forward and backward', async () => {
@@ -235,7 +249,7 @@ describe('an answer equals that of the readable view built by hand', () => {
         expect(found).toHaveLength(whole.length)
       },
     )
-    await fc.assert(property, { numRuns: 30 * RUNS })
+    await fc.assert(property, { numRuns: 10 * RUNS })
   }, 120_000)
 
   it('from every edge on, whatever the order and its nulls', async () => {

@@ -13,8 +13,10 @@ import { signAgreement } from '../../src/cli/agreement.js'
 import { GATEWAY_ROLE, makeGatewayRole, seedOrganization, setupOrganization } from '../../src/cli/demo/organization-store.js'
 import { DEMO_ORGANIZATIONS } from '../../src/cli/demo/platform-data.js'
 import { DEMO_GATEWAY_JURISDICTION, DEMO_PARTIES, DEMO_PRINCIPALS, subjectOf } from '../../src/cli/demo/principals.js'
+import { rlsScripts } from '../../src/cli/rls.js'
 import { generateKeyPair, issueToken } from '../../src/cli/token.js'
 import { loadConfig } from '../../src/config.js'
+import { ownerFunctions } from '../../src/connectors/postgres/owner-functions.js'
 import { startGateway } from '../../src/main.js'
 import type { Scalar } from '../../src/query/predicate.js'
 import type { TestPostgres } from './postgres.js'
@@ -59,6 +61,8 @@ export interface TestGatewayOptions {
   readonly postgres?: TestPostgres
   /** Merged into the configuration's `gateway`, such as `{ limits: { deadline: '500ms' } }`. */
   readonly gateway?: Readonly<Record<string, unknown>>
+  /** Row-level security in the organizations' databases; absent: as the environment variable TEST_ROW_SECURITY says (1 is on). */
+  readonly rowSecurity?: boolean
   /** Of the stores of all organizations, such as `{ pool: { max: 2 } }`. */
   readonly store?: Readonly<Record<string, unknown>>
 }
@@ -262,6 +266,7 @@ export async function makeTestGround(options: TestGatewayOptions = {}): Promise<
     const parties = await makeKeys(folder, world, ids)
     const policies = await writePolicies(folder, world, parties)
     const config = writeConfig(folder, { options, ids, postgres, databases, parties })
+    if (options.rowSecurity ?? process.env['TEST_ROW_SECURITY'] === '1') await protect(config, databases, postgres)
     const connect = async (database: string): Promise<pg.Client> => {
       const client = new pg.Client({ connectionString: postgres.url(database), application_name: 'test' })
       client.on('error', () => undefined)
@@ -347,21 +352,29 @@ export function pseudonymKey(grantor: string, grantee: string): Buffer {
   return createHash('sha256').update(`${grantor} to ${grantee}`).digest()
 }
 
-/** What an owner installs for its pseudonyms: HMAC-SHA256 (RFC 2104) with the pads of each key made beforehand, since PostgreSQL's core has no XOR of bytes. */
+/** The owner's function for pseudonyms as `concordat rls render` writes it, with keys that are known here. */
 async function installPseudonyms(client: pg.ClientBase, grantor: string, grantees: readonly string[]): Promise<void> {
-  await client.query(`CREATE SCHEMA concordat; CREATE TABLE concordat.pseudonym_pads (grantee text PRIMARY KEY, inner_pad bytea, outer_pad bytea)`)
+  await client.query(
+    `CREATE SCHEMA concordat; CREATE TABLE concordat.pseudonym_key (grantee text PRIMARY KEY, inner_pad bytea NOT NULL, outer_pad bytea NOT NULL)`,
+  )
   for (const grantee of grantees) {
     const block = Buffer.alloc(64)
     pseudonymKey(grantor, grantee).copy(block)
-    const pads = [0x36, 0x5c].map((pad) => Buffer.from(block.map((byte) => byte ^ pad)))
-    await client.query('INSERT INTO concordat.pseudonym_pads VALUES ($1, $2, $3)', [grantee, ...pads])
+    const pads = [0x36, 0x5c].map((pad) => Buffer.from(block.map((byte) => byte ^ pad))) // RFC 2104
+    await client.query('INSERT INTO concordat.pseudonym_key VALUES ($1, $2, $3)', [grantee, ...pads])
   }
-  await client.query(`
-    CREATE FUNCTION concordat.pseudonym(grantee text, domain text, value text) RETURNS text LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog AS $$
-      SELECT 'p-' || left(encode(sha256(p.outer_pad || sha256(p.inner_pad || convert_to($2 || coalesce(chr(31) || $3, chr(30)), 'UTF8'))), 'hex'), 32)
-      FROM concordat.pseudonym_pads AS p WHERE p.grantee = $1
-    $$;
-    GRANT USAGE ON SCHEMA concordat TO ${GATEWAY_ROLE}`)
+  await client.query(`BEGIN; ${ownerFunctions({ role: GATEWAY_ROLE, grantees })} COMMIT`)
+}
+
+/** Applies what `concordat rls render` writes, as the owner. */
+async function protect(config: string, databases: ReadonlyMap<string, string>, postgres: TestPostgres): Promise<void> {
+  const loaded = loadConfig(config, {})
+  for (const organization of loaded.organizations.keys()) {
+    const scripts = await rlsScripts(loaded, { organization, store: null, role: null, ownRoles: [] }, Date.now())
+    await withClient(postgres.url(databaseOf(databases, organization)), async (client) => {
+      for (const { statements } of scripts) await client.query(`BEGIN; ${statements} COMMIT`)
+    })
+  }
 }
 
 // --- keys, policies, configuration -----------------------------------------------------------------------------------------------------------------------------
