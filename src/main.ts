@@ -12,9 +12,10 @@ import type { Config, OrganizationConfig, StoreConfig } from './config.js'
 import { resolveBinding } from './connectors/postgres/bind-tables.js'
 import { PostgresConnector } from './connectors/postgres/connector.js'
 import { describeStore, type StoreDescription } from './connectors/postgres/describe.js'
+import { GatewayError } from './errors.js'
 import { answer, type AnswerParts } from './gateway/answer.js'
 import { apiIndex, apiSchema } from './gateway/api-schema.js'
-import { authenticator } from './gateway/authenticate.js'
+import { type AuthenticateConfig, authenticator } from './gateway/authenticate.js'
 import { PolicyAuthorities } from './gateway/authorities.js'
 import { contractSources, parseContract } from './gateway/contract.js'
 import { cursors } from './gateway/cursor.js'
@@ -23,7 +24,7 @@ import { loadExplorer } from './gateway/explorer.js'
 import { HttpForeignTransport } from './gateway/foreign-service.js'
 import { keyRecorder } from './gateway/key-disclosure.js'
 import { Operations } from './gateway/operation.js'
-import { openPolicies, type Policies, printMistake } from './gateway/policies.js'
+import { openPolicies, type Policies, type PoliciesOptions, printMistake } from './gateway/policies.js'
 import { parseInput } from './gateway/scalars.js'
 import { seatsFor } from './gateway/seats.js'
 import { type DemoPrincipal, startServer } from './gateway/server.js'
@@ -31,6 +32,7 @@ import { OrganizationStores } from './gateway/stores.js'
 import { type ForeignService, supergraph, type Supergraph, type SupergraphParts } from './gateway/supergraph.js'
 import { type Observe, observer } from './observe.js'
 import { keyAccess } from './policy/key-access.js'
+import { authorityOf } from './policy/authority-of.js'
 import type { Catalog } from './query/catalog.js'
 
 export interface StartOptions {
@@ -62,10 +64,7 @@ export async function startGateway(options: StartOptions): Promise<RunningGatewa
   try {
     const catalog = parseContract(await contractSources(config.contract))
     const policies = await openPolicies({
-      directory: config.policies,
-      words: { catalog, parseScalar: parseInput },
-      organizations: [...config.organizations.values()].map(({ id, verifyKey }) => ({ id, verifyKeyFile: verifyKey })),
-      pollMs: config.gateway.reloadMs,
+      ...policySources(config, catalog),
       onRefused: (mistakes) => observe({ kind: 'policies-refused', mistakes: mistakes.map(printMistake) }),
     })
     closing.push(async () => policies.close())
@@ -107,14 +106,7 @@ export async function startGateway(options: StartOptions): Promise<RunningGatewa
       limits: { ...limits, derived: cache.plans },
     })
     const parts: AnswerParts = {
-      authenticate: authenticator({
-        issuers: [...config.organizations.values()].flatMap(({ id, issuers }) => issuers.map((issuer) => ({ ...issuer, organization: id }))),
-        audience: config.gateway.audience,
-        clockToleranceMs: config.gateway.clockToleranceMs,
-        principalsMax: cache.principals,
-        now: () => Date.now(),
-        onKeysUnavailable: (issuer, reason) => observe({ kind: 'keys-unavailable', issuer, reason }),
-      }),
+      authenticate: authenticator(authenticateConfig(config, observe)),
       operations,
       engine,
       supergraph: graph,
@@ -150,6 +142,74 @@ export async function startGateway(options: StartOptions): Promise<RunningGatewa
   } catch (error) {
     await closeAll()
     throw error
+  }
+}
+
+export interface ExplainRequest {
+  readonly token: string
+  readonly purpose: string | null
+  readonly document: string
+  readonly variables: unknown
+}
+
+/**
+ * What an operation would ask of whom, for the operator: decisions, and every owner's statements. Nothing is asked but the stores' own catalogs, no ledger is written,
+ * and no gateway need run.
+ *
+ * @throws GatewayError every code of a refusal.
+ */
+export async function explainOperation(config: Config, request: ExplainRequest): Promise<ReturnType<Engine['explain']>> {
+  const observe = observer({ level: 'silent' })
+  const catalog = parseContract(await contractSources(config.contract))
+  const policies = await openPolicies({ ...policySources(config, catalog), onRefused: () => undefined })
+  const organizations = new Map(
+    [...config.organizations.values()].map((organization) => [organization.id, organizationStores(organization, catalog, config, observe)]),
+  )
+  const schema = apiSchema(catalog)
+  const { limits, cache, introspection, jurisdiction } = config.gateway
+  const operations = await Operations.start({ schema, limits, cache, introspection })
+  try {
+    await Promise.all([...organizations.values()].map((organization) => organization.open()))
+    const proof = { dpop: null, method: 'POST', url: config.gateway.audience }
+    const principal = await authenticator(authenticateConfig(config, observe))({ authorization: `Bearer ${request.token}`, proof })
+    const context = { catalog, nowMs: Date.now(), gatewayJurisdiction: jurisdiction, organizations: jurisdictionsOf(config), epoch: 0n }
+    const authority = authorityOf(principal, { purposeHeader: request.purpose }, policies.current(), context)
+    const operation = await operations.prepare({ method: 'POST', document: request.document, operationName: null, accept: 'graphql-response' })
+    if ('errors' in operation) throw new GatewayError('GRAPHQL_VALIDATION_FAILED', operation.errors.map(({ message }) => message).join(' '))
+    const engine = new Engine({
+      schema,
+      catalog,
+      index: apiIndex(catalog),
+      organizations,
+      cursors: cursors(pooledRandom()(32)),
+      gatewayJurisdiction: jurisdiction,
+      limits: { ...limits, derived: cache.plans },
+    })
+    return engine.explain({ operation, variables: request.variables, principal, authority, signal: new AbortController().signal }, 'all')
+  } finally {
+    policies.close()
+    await operations.stop()
+    await Promise.all([...organizations.values()].map((organization) => organization.close()))
+  }
+}
+
+function policySources(config: Config, catalog: Catalog): Omit<PoliciesOptions, 'onRefused'> {
+  return {
+    directory: config.policies,
+    words: { catalog, parseScalar: parseInput },
+    organizations: [...config.organizations.values()].map(({ id, verifyKey }) => ({ id, verifyKeyFile: verifyKey })),
+    pollMs: config.gateway.reloadMs,
+  }
+}
+
+function authenticateConfig(config: Config, observe: Observe): AuthenticateConfig {
+  return {
+    issuers: [...config.organizations.values()].flatMap(({ id, issuers }) => issuers.map((issuer) => ({ ...issuer, organization: id }))),
+    audience: config.gateway.audience,
+    clockToleranceMs: config.gateway.clockToleranceMs,
+    principalsMax: config.gateway.cache.principals,
+    now: () => Date.now(),
+    onKeysUnavailable: (issuer, reason) => observe({ kind: 'keys-unavailable', issuer, reason }),
   }
 }
 

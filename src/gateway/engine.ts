@@ -59,12 +59,15 @@ export class Engine {
   }
 
   /**
-   * What would be asked of whom; nothing is asked. Statements are those of the principal's own organization: another owner's would show its tables, its columns and
-   * the conditions of its policy, and no agreement gives those.
+   * What would be asked of whom; nothing is asked. To a principal the statements are those of its own organization: another owner's would show its tables, its columns
+   * and the conditions of its policy, and no agreement gives those. The gateway's operator, who has the configuration, may see all.
    *
    * @throws as `run`.
    */
-  explain(request: EngineRequest): {
+  explain(
+    request: EngineRequest,
+    statementsOf: 'home' | 'all' = 'home',
+  ): {
     readonly sovereignty: Sovereignty
     readonly owners: readonly OwnerDisclosure[]
     readonly statements: readonly ExplainedStatement[]
@@ -73,7 +76,7 @@ export class Engine {
     const run = this.prepare(request)
     const { tasks } = this.plan(run)
     const statements = tasks.flatMap(({ root, plan, owner, native, connector }): ExplainedStatement[] =>
-      connector && owner.organization === request.principal.organization
+      connector && (statementsOf === 'all' || owner.organization === request.principal.organization)
         ? [{ organization: owner.organization, responseKey: root.responseKey, type: typeOf(plan), text: connector.describe(native) }]
         : [],
     )

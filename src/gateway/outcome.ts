@@ -14,11 +14,27 @@ export interface AnswerError {
 
 /** Everything here follows from plan, policy and health, never from rows. Lists are ordered by organization, type and field. */
 export interface Sovereignty {
-  readonly served: readonly Readonly<Record<string, unknown>>[]
-  readonly leftOut: readonly { readonly organization: string; readonly code: Code }[]
-  readonly failed: readonly { readonly organization: string; readonly code: Code }[]
-  readonly masked: readonly Readonly<Record<string, unknown>>[]
-  readonly withheld: readonly Readonly<Record<string, unknown>>[]
+  readonly served: readonly (OfOwner & RuleWords)[]
+  readonly leftOut: readonly (OfOwner & { readonly code: Code })[]
+  readonly failed: readonly (OfOwner & { readonly code: Code })[]
+  readonly masked: readonly (OfOwner & OfField & Partial<RuleWords> & { readonly mask: string })[]
+  readonly withheld: readonly (OfOwner & OfField & Partial<RuleWords> & { readonly conditional: boolean })[]
+}
+
+interface OfOwner {
+  readonly organization: string
+}
+
+interface OfField {
+  readonly type: string
+  readonly field: string
+}
+
+/** A rule as answers name it: roles at home, the agreement elsewhere. */
+export interface RuleWords {
+  readonly roles?: readonly string[]
+  readonly agreement?: string
+  readonly version: number
 }
 
 export const NOTHING_SERVED: Sovereignty = { served: [], leftOut: [], failed: [], masked: [], withheld: [] }

@@ -5,14 +5,14 @@ import type { GrantSource } from '../policy/authority.js'
 import type { Principal } from '../policy/principal.js'
 import type { Catalog } from '../query/catalog.js'
 import { compareText } from '../query/order.js'
-import type { Sovereignty } from './outcome.js'
+import type { RuleWords, Sovereignty } from './outcome.js'
 import type { ChosenOwner, FieldRefusal } from './owners.js'
 import { type EngineParts, type OwnerShare, type Run, type Task, typeOf } from './run.js'
 
 export function sovereigntyOf(run: Run, failed: ReadonlyMap<string, GatewayError>): Sovereignty {
-  const served = new Map<string, Readonly<Record<string, unknown>>>()
-  const masked = new Map<string, Readonly<Record<string, unknown>>>()
-  const withheld = new Map<string, Readonly<Record<string, unknown>>>()
+  const served = new Map<string, Sovereignty['served'][number]>()
+  const masked = new Map<string, Sovereignty['masked'][number]>()
+  const withheld = new Map<string, Sovereignty['withheld'][number]>()
   for (const owner of run.chosen) {
     const { organization, grant } = owner
     for (const type of typesOf(owner, run.choice.catalog)) {
@@ -117,7 +117,7 @@ function sourceName(source: GrantSource): string {
 }
 
 /** As answers name a rule. */
-export function sourceWords(source: GrantSource): Readonly<Record<string, unknown>> {
+export function sourceWords(source: GrantSource): RuleWords {
   return source.kind === 'roles' ? { roles: source.roles, version: source.version } : { agreement: source.agreement, version: source.version }
 }
 

@@ -244,8 +244,8 @@ export class StitchedRun {
 
   /** Follows from plan, policy and health, as the engine's: which keys there were is nothing to it. */
   private sovereignty(contract: Pick<EngineOutcome, 'sovereignty' | 'owners'>, failed: Sovereignty['failed']): Sovereignty {
-    const withheld: Readonly<Record<string, unknown>>[] = [...contract.sovereignty.withheld]
-    const served: Readonly<Record<string, unknown>>[] = [...contract.sovereignty.served]
+    const withheld: Sovereignty['withheld'][number][] = [...contract.sovereignty.withheld]
+    const served: Sovereignty['served'][number][] = [...contract.sovereignty.served]
     for (const { service: name, type, field } of this.parts.uses) {
       const { service } = this.serviceOf(name)
       const seen = new Set<string>()
