@@ -322,7 +322,9 @@ export async function expectedGroups(
       return `g.k${index}${isText ? ' COLLATE "C"' : ''} ${DIRECTIONS[String(direction)]}`
     }
     const [[field, direction] = ['', null]] = Object.entries(given as Readonly<Record<string, Enum>>)
-    return `${column(by, field)} ${DIRECTIONS[String(direction)]}`
+    // Released values: of floats those that a double can hold.
+    const cast = scalarOf(aggregate.type, field) === 'Float' ? '::double precision' : ''
+    return `${column(by, field)}${cast} ${DIRECTIONS[String(direction)]}`
   })
   const keyJson = keys.map(({ field }, index) =>
     field === 'organization' ? `g.k${index}` : (OUTPUT[scalarOf(aggregate.type, field)] ?? String)(`g.k${index}`),

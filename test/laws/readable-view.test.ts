@@ -5,7 +5,7 @@ import type { TestAnswer, TestGateway } from '../support/gateway.js'
 import { startTestGateway } from '../support/gateway.js'
 import type { TestPostgres } from '../support/postgres.js'
 import { startTestPostgres, withClient } from '../support/postgres.js'
-import type { ListSpec, Pools, Style, Use } from './documents.js'
+import type { ListSpec, Pools, Style, Use, Where } from './documents.js'
 import { Documents, Enum, Printer, ROOTS, usesOfAggregate, usesOfList } from './documents.js'
 import type { ExpectedRow } from './oracle.js'
 import { expectedGroups, expectedRows, globalId, makeOracle, poolsOf } from './oracle.js'
@@ -205,6 +205,40 @@ describe.each([
     )
     await fc.assert(property, { numRuns: 50 * RUNS })
     expect(combined).toBeGreaterThan(5)
+  }, 120_000)
+
+  it('for groups of nested lists, which are those of the list at the root', async () => {
+    const homes = cases.map((one): Case => {
+      const owners = grantedTo(one.viewer, 'Person').filter((organization) => grantedTo(one.viewer, 'Task').includes(organization))
+      return { ...one, type: 'Task', exclude: false, organizations: owners.slice(0, 1 + ((one.organizations?.length ?? 0) % owners.length)).slice(-1) }
+    })
+    const property = fc.asyncProperty(
+      homes.chain((one) => {
+        const usable = (type: TypeName, field: string, how: Use['how']): boolean =>
+          ownersOf(one).every((organization) => isUsable(one.viewer, organization, { type, field, how }))
+        return new Documents(pools.get(one.viewer) as Pools, usable).aggregate('Task').map((aggregate) => ({ one, aggregate }))
+      }),
+      async ({ one, aggregate }) => {
+        const [organization = ''] = ownersOf(one)
+        const nested = new Printer(one.style)
+        const document = nested.operation(
+          `people(organizations: [${JSON.stringify(organization)}], first: 4) { nodes { id tasksAggregate${nested.aggregate(aggregate)} } }`,
+        )
+        const inside = await gateway.ask(one.viewer.claims, document.document, document.variables)
+        expect(inside.json.errors).toBeUndefined()
+        const people = inside.json.data.people.nodes as { id: string; tasksAggregate: unknown }[]
+        const roots = new Printer(one.style)
+        const asked = people.map(({ id }, index) => {
+          const where: Where = { and: [{ owner: { id: { eq: id } } }, aggregate.where ?? {}] }
+          return `p${index}: tasksAggregate${roots.aggregate({ ...aggregate, where }, [['organizations', ORGANIZATIONS, [organization]]])}`
+        })
+        const root = roots.operation(asked.join(' '))
+        const outside = await gateway.ask(one.viewer.claims, root.document, root.variables)
+        expect(outside.json.errors).toBeUndefined()
+        expect(people.map(({ tasksAggregate }) => tasksAggregate)).toEqual(people.map((_person, index) => outside.json.data[`p${index}`] as unknown))
+      },
+    )
+    await fc.assert(property, { numRuns: 30 * RUNS })
   }, 120_000)
 
   it('page by page: all pages together are the whole, forward and backward', async () => {
