@@ -242,6 +242,12 @@ describe('the demo', () => {
     expect(explained.out).toContain('borealis: under role operator, version')
     expect(explained.out).toMatch(/SELECT/)
     expect((await run('explain', '--demo', 'noah', '{ agents(first: 1) { nodes { name } } }')).code).toBe(1)
+    const asPrincipal = await run('explain', '--demo', 'jonas', '--purpose', 'operations', '{ agents(first: 1) { nodes { name } } }', '--json')
+    expect(statementsOf(asPrincipal.out)).toEqual(['aurora'])
+    const asOperator = await run('explain', '--demo', 'ana', '--all', '{ agents(first: 1) { nodes { name } } }', '--json')
+    expect(statementsOf(asOperator.out)).toEqual(['aurora', 'borealis', 'cascade'])
+    const refused = await run('explain', '--demo', 'ana', '--all', '{ agents(orderBy: [{ description: ASC }]) { nodes { name } } }')
+    expect([refused.code, refused.err]).toEqual([1, expect.stringContaining('FIELD_NOT_USABLE')])
 
     const bundle = join(folder, 'aurora.jsonl')
     const { err } = await run('audit', 'export', '--demo', '--organization', 'aurora', '--out', bundle)
@@ -301,4 +307,10 @@ function shell(script: string): Promise<string> {
     child.once('error', reject)
     child.once('close', () => resolve(out))
   })
+}
+
+/** Whose statements an explanation shows. */
+function statementsOf(json: string): readonly string[] {
+  const { extensions } = JSON.parse(json) as { extensions: { explain: { statements: { organization: string }[] } } }
+  return extensions.explain.statements.map(({ organization }) => organization)
 }
