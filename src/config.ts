@@ -196,7 +196,13 @@ export interface TableName {
 export type TypeBindingConfig =
   | { readonly kind: 'none' }
   /** `table` null: the name fits. Fields that are not here fit by name. */
-  | { readonly kind: 'table'; readonly table: TableName | null; readonly fields: ReadonlyMap<string, FieldBinding> }
+  | {
+      readonly kind: 'table'
+      readonly table: TableName | null
+      readonly fields: ReadonlyMap<string, FieldBinding>
+      /** The owner says that the key tells rows apart, where no unique index does. Absent: not said. */
+      readonly uniqueKey?: boolean
+    }
 
 /** A GraphQL service that an organization runs: it adds fields to types of the contract, joined by global id. */
 export interface ServiceConfig {
@@ -569,6 +575,7 @@ const boundTable = refined<string, TableName>(
 interface TableSettings {
   readonly table: TableName | null
   readonly fields: ReadonlyMap<string, FieldBinding>
+  readonly uniqueKey: boolean
 }
 
 const binding = either(
@@ -595,8 +602,13 @@ const binding = either(
           about: 'Fields whose column has another name or form: a column, or one of the keys below.',
         },
       ),
+      uniqueKey: key('uniqueKey', flag, {
+        fallback: false,
+        shown: 'false',
+        about: 'Says that the key is never null and never twice, for a view or another table without a unique index over it, which is not served otherwise.',
+      }),
     }),
-    ({ table, fields }) => ({ kind: 'table', table, fields }),
+    ({ table, fields, uniqueKey }) => ({ kind: 'table', table, fields, uniqueKey }),
   ),
 )
 

@@ -117,7 +117,9 @@ describe('a configuration', () => {
         ['owner', { kind: 'column', columns: ['person_id'], values: null, multiply: null }],
         ['description', { kind: 'constant', value: null }],
       ]),
+      uniqueKey: false,
     })
+    expect(bindings?.get('PlatformConfiguration')).toMatchObject({ uniqueKey: true })
   })
 
   it('reads services with their joins', () => {

@@ -194,10 +194,11 @@ function configurationText({ options, contract, schema }: FileParts): string {
 
 function settingsOf(settings: ConfiguredType): unknown {
   if (settings.kind === 'none') return 'none'
-  const { table, fields } = settings
+  const { table, fields, uniqueKey = false } = settings
   return {
     ...(table === null ? {} : { table: placeText(table.store ?? STORE, table.schema ?? 'public', table.table) }),
     ...(fields.size === 0 ? {} : { fields: Object.fromEntries([...fields].map(([name, field]) => [name, fieldSettings(field)])) }),
+    ...(uniqueKey && { uniqueKey }),
   }
 }
 

@@ -5,6 +5,7 @@ import type { ConfiguredField, ConfiguredType } from '../connectors/postgres/bin
 import { columnNamed, resolveBinding } from '../connectors/postgres/bind-tables.js'
 import { naturalScalar } from '../connectors/postgres/column-fit.js'
 import type { ColumnDescription, ForeignKeyDescription, StoreDescription, TableDescription } from '../connectors/postgres/describe.js'
+import { isUnique } from '../connectors/postgres/finding.js'
 import { COMMON_ROOTS, COMMON_TYPES, entityTypeNames, enumTypeNames } from '../gateway/api-schema.js'
 import { parseContract } from '../gateway/contract.js'
 import type { OrganizationBinding, TypeBinding } from '../query/binding.js'
@@ -412,7 +413,7 @@ function bindingsOf(drafts: readonly Draft[], context: BindingContext): Readonly
       const settings = complete.get(name)
       const alone = byName.types.get(name)
       const isFound = alone?.kind === 'table' && alone.schema === table.schema && alone.table === table.name
-      if (settings?.kind !== 'table' || (isFound && settings.fields.size === 0)) return []
+      if (settings?.kind !== 'table' || (isFound && settings.fields.size === 0 && !settings.uniqueKey)) return []
       return [[name, isFound ? withoutTable(settings) : settings]]
     }),
   )
@@ -428,7 +429,8 @@ function configuredTypes(
     drafts.map((draft) => {
       const said = draft.fields.filter((field) => field.kind !== 'toMany').filter((field) => isSaid(draft, field))
       const table = { store: context.options.store, schema: draft.table.schema, table: draft.table.name }
-      return [draft.name, { kind: 'table', table, fields: new Map(said.map((field) => [field.name, configuredField(field)])) }]
+      const fields = new Map(said.map((field) => [field.name, configuredField(field)]))
+      return [draft.name, { kind: 'table', table, fields, ...(!isUnique(draft.table, draft.key) && { uniqueKey: true }) }]
     }),
   )
 }

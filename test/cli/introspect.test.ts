@@ -80,7 +80,12 @@ type Person @entity {
   orderLinesBySoldBy: [OrderLine!] @inverse(of: "soldBy")
 }`)
     expect(bindings?.get('OrderLine')).toMatchObject({ table: { table: 'OrderLines' } })
-    expect(bindings?.get('Person')).toEqual({ kind: 'table', table: null, fields: new Map([['key', expect.objectContaining({ columns: ['id'] })]]) })
+    expect(bindings?.get('Person')).toEqual({
+      kind: 'table',
+      table: null,
+      fields: new Map([['key', expect.objectContaining({ columns: ['id'] })]]),
+      uniqueKey: false,
+    })
   })
 
   it('keeps natural types, and leaves out what no scalar holds, saying so', async () => {
@@ -185,13 +190,23 @@ type Person @entity {
       '`public.measures` is left out: its key column `m` has a type that cannot be a key, or may not be read.',
     ])
     await rm(join(folder, 'out'), { recursive: true })
-    const second = await introspected(sql, {
-      keys: new Map([
-        ['public.latest', ['n']],
-        ['public.logs', ['line']],
-      ]),
-    })
-    expect(second.report.types).toEqual(['Code', 'Latest'])
+    const second = await introspected(
+      `${sql} CREATE TABLE batches (lot int NOT NULL); CREATE MATERIALIZED VIEW shelves AS SELECT 1 AS shelf; CREATE UNIQUE INDEX ON shelves (shelf);`,
+      {
+        keys: new Map([
+          ['public.batches', ['lot']],
+          ['public.latest', ['n']],
+          ['public.logs', ['line']],
+          ['public.shelves', ['shelf']],
+        ]),
+      },
+    )
+    expect(second.report.types).toEqual(['Batch', 'Code', 'Latest', 'Shelf'])
+    // Only where no unique index says so is it written that the key is unique.
+    expect([...(second.bindings ?? [])].map(([type, settings]) => [type, settings.kind === 'table' && settings.uniqueKey])).toEqual([
+      ['Batch', true],
+      ['Latest', true],
+    ])
     expect(second.report.notes).toContain('`public.logs` is left out: its key column `line` can hold NULL.')
   })
 

@@ -5,7 +5,8 @@
  * `started_at`, relation `owner` from `owner_` and the target's key columns, from `owner`, from `owner_id`, or from the only foreign key to the target's table.
  *
  * The binding that comes back is safe to serve whatever was found: a field with an error is unbound (null in output, not usable in input), and a type whose key
- * or `!` field has an error is left out.
+ * or `!` field has an error is left out, with every relation to it. A key that nothing says is unique is such an error: two rows of one key would make pages skip
+ * rows, and a relation to one fail.
  */
 import type { ColumnBinding, OrganizationBinding, RelationBinding, TableBinding, TypeBinding } from '../../query/binding.js'
 import type { Catalog, EntityType, ToOneField, ValueField, ValueType } from '../../query/catalog.js'
@@ -15,7 +16,7 @@ import { quoteName } from '../sql/fragment.js'
 import { isComparable, misfitOf, valuesOf } from './column-fit.js'
 import type { ColumnDescription, StoreDescription, TableDescription } from './describe.js'
 import type { Finding, FindingRule, Place, Report } from './finding.js'
-import { placeText, sqlName } from './finding.js'
+import { isIndexable, isUnique, KIND_WORDS, listed, placeText, sqlName } from './finding.js'
 import { checkStore, checkTable } from './table-findings.js'
 
 export interface BindingInput {
@@ -33,6 +34,8 @@ export type ConfiguredType =
       readonly kind: 'table'
       readonly table: { readonly store: string | null; readonly schema: string | null; readonly table: string } | null
       readonly fields: ReadonlyMap<string, ConfiguredField>
+      /** The owner says that the key is never null and never twice, where no unique index does. Absent: not said. */
+      readonly uniqueKey?: boolean
     }
 
 export type ConfiguredField =
@@ -46,14 +49,18 @@ export function resolveBinding(input: BindingInput): { readonly binding: Organiz
   const located = new Map([...input.catalog.entities.values()].map((entity) => [entity.name, locate(entity, input, report)]))
   const tables = [...located.values()].filter((place) => place !== 'none' && place !== null)
   const values = new Map(tables.map((place) => [place.entity.name, { place, columns: boundColumns(place, report) }]))
+  const served = new Map([...values].filter(([, bound]) => isWhole(bound) && hasUniqueKey(bound, report)))
   const types = new Map<string, TypeBinding>()
   for (const [name, place] of located) {
-    const bound = values.get(name)
+    const bound = served.get(name)
     if (place === 'none') types.set(name, { kind: 'none', type: name })
-    else if (bound && isWhole(bound.place.entity, bound.columns)) types.set(name, tableBinding(bound, { values, located, report }))
+    else if (bound) types.set(name, tableBinding(bound, { served, located, report }))
   }
   const binding = { organization: input.organization, types }
-  for (const { place } of values.values()) checkTable(place, { catalog: input.catalog, bound: types.get(place.entity.name), report })
+  for (const { place } of values.values()) {
+    const bypassesRowSecurity = input.stores.get(place.store)?.description?.role.bypassesRowSecurity ?? false
+    checkTable(place, { catalog: input.catalog, bound: types.get(place.entity.name), bypassesRowSecurity, report })
+  }
   for (const [store, { description }] of input.stores) if (description) checkStore({ store, description }, { tables, types, report })
   return { binding, findings }
 }
@@ -110,7 +117,9 @@ function locate(entity: EntityType, { configured, stores }: BindingInput, report
   const names = settings?.table ? [settings.table.table] : tableNames(entity.name)
   const found = description.tables.filter((table) => table.schema === schema && names.includes(table.name))
   const [table] = found
-  if (table && found.length === 1) return { entity, store, table, configured: settings?.fields ?? new Map<string, ConfiguredField>() }
+  if (table && found.length === 1) {
+    return { entity, store, table, configured: settings?.fields ?? new Map<string, ConfiguredField>(), uniqueKey: settings?.uniqueKey ?? false }
+  }
   reportTable(entity, { store, schema, names, found, description, report })
   return null
 }
@@ -171,8 +180,30 @@ function boundColumns(place: Place, report: Report): ReadonlyMap<string, ColumnB
 }
 
 /** Whether the type keeps what it promises: its key and its `!` fields. */
-function isWhole(entity: EntityType, columns: ReadonlyMap<string, ColumnBinding>): boolean {
+function isWhole({ place: { entity }, columns }: Bound): boolean {
   return [...entity.fields.values()].every((field) => field.kind !== 'value' || !(field.required || entity.key.includes(field.name)) || columns.has(field.name))
+}
+
+/** Whether a unique index, or else the owner, says that the key tells rows apart; reported where neither does. */
+function hasUniqueKey(bound: Bound, report: Report): boolean {
+  const { entity, store, table, uniqueKey } = bound.place
+  const columns = (keyColumns(bound) ?? []).map(({ name }) => name)
+  if (isUnique(table, columns) || uniqueKey) return true
+  const declare = `say \`${entity.name}: { uniqueKey: true }\` in the binding if it is sure that no two rows share it`
+  report({
+    severity: 'error',
+    rule: 'key',
+    type: entity.name,
+    field: entity.key[0] ?? null,
+    place: placeText(store, table.schema, table.name),
+    problem: isIndexable(table)
+      ? `no unique index says that ${listed(columns)} identifies a row`
+      : `\`${table.name}\` is ${KIND_WORDS[table.kind]}: nothing says that ${listed(columns)} identifies a row`,
+    hint: isIndexable(table)
+      ? `\`CREATE UNIQUE INDEX ON ${sqlName(table)} (${columns.map(quoteName).join(', ')})\`, or bind the columns of the primary key; or ${declare}`
+      : `bind a table, or ${declare}`,
+  })
+  return false
 }
 
 /** Null: unbound, which is reported. */
@@ -251,7 +282,8 @@ function isJson(value: string | number | boolean): boolean {
 // --- relations -------------------------------------------------------------------------------------------------------------------------------------------------
 
 interface Others {
-  readonly values: ReadonlyMap<string, Bound>
+  /** Types that are not left out. */
+  readonly served: ReadonlyMap<string, Bound>
   readonly located: ReadonlyMap<string, Place | 'none' | null>
   readonly report: Report
 }
@@ -266,7 +298,7 @@ function tableBinding({ place, columns }: Bound, others: Others): TableBinding {
 }
 
 /** Null: unbound. A relation to a type that the organization does not hold leads nowhere, and needs no columns. */
-function boundRelation(field: ToOneField, place: Place, { values, located, report }: Others): RelationBinding | null {
+function boundRelation(field: ToOneField, place: Place, { served, located, report }: Others): RelationBinding | null {
   const settings = place.configured.get(field.name)
   const refuse = (rule: FindingRule, problem: string, hint: string): null => {
     const at = placeText(place.store, place.table.schema, place.table.name)
@@ -275,7 +307,7 @@ function boundRelation(field: ToOneField, place: Place, { values, located, repor
   }
   if (settings?.kind === 'constant') return settings.value === null ? null : refuse('relation', 'a relation has no constant but null', 'bind its columns')
   if (located.get(field.target) === 'none') return { columns: [] }
-  const target = values.get(field.target)
+  const target = served.get(field.target)
   const key = target && keyColumns(target)
   if (!target || !key) return null // the target's own findings say why
   if (target.place.store !== place.store)

@@ -48,6 +48,8 @@ export interface ColumnDescription {
   /** As declared, with its modifiers: `character varying(160)`, `numeric(10,2)`, `public.mood[]`. */
   readonly declared: string
   readonly nullable: boolean
+  /** Of a nondeterministic collation: texts that differ can be equal. */
+  readonly foldsText: boolean
   /** Labels of an enum type (or of the elements of its arrays), in their order. */
   readonly labels: readonly string[] | null
   readonly comment: string | null
@@ -162,6 +164,7 @@ interface ColumnRow {
   readonly array: boolean
   readonly declared: string
   readonly nullable: boolean
+  readonly folds: boolean
   readonly labels: string[] | null
   readonly comment: string | null
   readonly readable: boolean
@@ -187,6 +190,7 @@ WITH RECURSIVE step AS (
 )
 SELECT p.attrelid::int8::float8 AS table, p.attname::text AS name, format_type(coalesce(d.type, p.item), NULL) AS native, p.is_array AS array,
   format_type(p.atttypid, p.atttypmod) AS declared, NOT (p.attnotnull OR p.required) AS nullable,
+  EXISTS (SELECT FROM pg_collation co WHERE co.oid = p.attcollation AND NOT co.collisdeterministic) AS folds,
   (SELECT array_agg(e.enumlabel::text ORDER BY e.enumsortorder) FROM pg_enum e WHERE e.enumtypid = coalesce(d.type, p.item)) AS labels,
   col_description(p.attrelid, p.attnum) AS comment, has_column_privilege(p.attrelid, p.attnum, 'SELECT') AS readable
 FROM plain p LEFT JOIN domain d ON d.domain = p.item
@@ -267,7 +271,7 @@ function tablesFrom(rows: CatalogRows): readonly TableDescription[] {
     name: row.name,
     kind: KINDS[row.kind],
     comment: row.comment,
-    columns: new Map((columns.get(row.oid) ?? []).map(({ table: _, ...column }) => [column.name, column])),
+    columns: new Map((columns.get(row.oid) ?? []).map(({ table: _, folds, ...column }) => [column.name, { ...column, foldsText: folds }])),
     keys: (indexes.get(row.oid) ?? []).flatMap((index) => keyFrom(index) ?? []),
     foreignKeys: (foreignKeys.get(row.oid) ?? []).map((key) => ({
       name: key.name,

@@ -5,7 +5,21 @@ import type { ConfiguredField } from './bind-tables.js'
 import type { TableDescription } from './describe.js'
 
 export type FindingRule =
-  'store' | 'setting' | 'name' | 'table' | 'column' | 'type' | 'nullability' | 'key' | 'relation' | 'index' | 'order' | 'privilege' | 'rowSecurity'
+  | 'store'
+  | 'setting'
+  | 'name'
+  | 'table'
+  | 'column'
+  | 'type'
+  | 'nullability'
+  | 'key'
+  | 'relation'
+  | 'index'
+  | 'order'
+  | 'collation'
+  | 'privilege'
+  | 'rowSecurity'
+  | 'policy'
 
 /** Something that does not fit (`error`), or that serves worse than it could (`warning`). For the owner's eyes: it names tables and columns. */
 export interface Finding {
@@ -28,6 +42,26 @@ export interface Place {
   readonly store: string
   readonly table: TableDescription
   readonly configured: ReadonlyMap<string, ConfiguredField>
+  /** The owner says that the key tells rows apart. */
+  readonly uniqueKey: boolean
+}
+
+export const KIND_WORDS: Readonly<Record<TableDescription['kind'], string>> = {
+  table: 'a table',
+  partitioned: 'a partitioned table',
+  view: 'a view',
+  materializedView: 'a materialized view',
+  foreign: 'a foreign table',
+}
+
+/** Whether it can have indexes, so that what it lacks can be mended there. */
+export function isIndexable(table: TableDescription): boolean {
+  return table.kind === 'table' || table.kind === 'partitioned' || table.kind === 'materializedView'
+}
+
+/** Whether a unique index over all rows says that no two have the same values in these columns. */
+export function isUnique(table: TableDescription, columns: readonly string[]): boolean {
+  return table.keys.some((key) => key.columns.every((column) => columns.includes(column)))
 }
 
 /** As it is written in a configuration: parts with a dot or a quote stand in double quotes. */

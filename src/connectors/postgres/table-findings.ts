@@ -5,48 +5,31 @@ import { quoteName } from '../sql/fragment.js'
 import { isText, isVarying } from './column-fit.js'
 import type { ColumnDescription, IndexDescription, StoreDescription, TableDescription } from './describe.js'
 import type { Finding, FindingRule, Place, Report } from './finding.js'
-import { listed, placeText, sqlName } from './finding.js'
+import { isIndexable, isUnique, KIND_WORDS, listed, placeText, sqlName } from './finding.js'
 
 interface TableCheck {
   readonly catalog: Catalog
   /** Undefined: the type is left out, so only what is bound matters. */
   readonly bound: TypeBinding | undefined
+  /** Of the gateway's role in the store. */
+  readonly bypassesRowSecurity: boolean
   readonly report: Report
 }
 
-export function checkTable(place: Place, { catalog, bound, report }: TableCheck): void {
+export function checkTable(place: Place, { catalog, bound, bypassesRowSecurity, report }: TableCheck): void {
   if (bound?.kind !== 'table') return
   const at = placeText(place.store, place.table.schema, place.table.name)
   const say = (severity: Finding['severity'], rule: FindingRule, field: string | null, problem: string, hint: string): void =>
     report({ severity, rule, type: place.entity.name, field, place: at, problem, hint })
-  if (!isIndexed(place.table)) {
-    say(
-      'warning',
-      'key',
-      null,
-      `\`${place.table.name}\` is ${KIND_WORDS[place.table.kind]}: nothing says that its key is unique, that \`!\` holds, or which index serves`,
-      'be sure of it, or bind a table',
-    )
-    return
-  }
   checkKey(place, bound, say)
+  checkCollations(place, bound, say)
+  if (!isIndexable(place.table)) return
   checkRelations(place, { catalog, bound, say })
   checkOrders(place, bound, say)
+  checkLeaks(place, { bound, bypassesRowSecurity, say })
 }
 
 type Say = (severity: Finding['severity'], rule: FindingRule, field: string | null, problem: string, hint: string) => void
-
-const KIND_WORDS = {
-  table: 'a table',
-  partitioned: 'a partitioned table',
-  view: 'a view',
-  materializedView: 'a materialized view',
-  foreign: 'a foreign table',
-} as const
-
-function isIndexed(table: TableDescription): boolean {
-  return table.kind === 'table' || table.kind === 'partitioned' || table.kind === 'materializedView'
-}
 
 function columnName(bound: TableBinding, field: string): readonly string[] {
   const column = bound.columns.get(field)
@@ -55,25 +38,60 @@ function columnName(bound: TableBinding, field: string): readonly string[] {
 
 function checkKey({ entity, table }: Place, bound: TableBinding, say: Say): void {
   const columns = entity.key.flatMap((field) => columnName(bound, field))
-  const isUnique = table.keys.some((key) => key.columns.every((column) => columns.includes(column)))
-  const quoted = columns.map(quoteName).join(', ')
-  if (!isUnique) {
-    say(
-      'error',
-      'key',
-      entity.key[0] ?? null,
-      `no unique index says that ${listed(columns)} identifies a row`,
-      `\`CREATE UNIQUE INDEX ON ${sqlName(table)} (${quoted})\`, or bind the columns of the primary key`,
-    )
+  const field = entity.key[0] ?? null
+  if (!isUnique(table, columns)) {
+    const more = isIndexable(table) ? '' : ', that `!` holds, or which index serves'
+    const problem = `\`${table.name}\` is ${KIND_WORDS[table.kind]}: nothing but the binding says that its key is unique${more}`
+    say('warning', 'key', field, problem, isIndexable(table) ? 'be sure of it, or add a unique index' : 'be sure of it, or bind a table')
   }
   const [first] = columns.flatMap((name) => table.columns.get(name) ?? [])
-  if (isUnique && first && isText(first) && !servesOrder(table, first)) {
+  if (isIndexable(table) && first && isText(first) && !servesOrder(table, first)) {
     say(
       'warning',
       'order',
-      entity.key[0] ?? null,
+      field,
       `rows are in the order of the key by code point, and no index on \`${first.name}\` is in that order`,
       orderHint(table, first),
+    )
+  }
+}
+
+/** Callers ask for equal texts, and a nondeterministic collation calls others equal too. */
+function checkCollations({ entity, table }: Place, bound: TableBinding, say: Say): void {
+  for (const field of entity.fields.keys()) {
+    const column = table.columns.get(columnName(bound, field)[0] ?? '')
+    if (!column?.foldsText) continue
+    say(
+      'warning',
+      'collation',
+      field,
+      `the collation of \`${column.name}\` is nondeterministic: \`eq\`, groups and distinct counts take different texts for one`,
+      `\`ALTER TABLE ${sqlName(table)} ALTER COLUMN ${quoteName(column.name)} TYPE ${column.declared} COLLATE "C"\`, or bind a column that compares texts exactly`,
+    )
+  }
+}
+
+/**
+ * Under row-level security a condition finds rows through an index only where its operator is leakproof: comparisons of numeric and of enum types are not
+ * (docs/row-level-security.md).
+ */
+function checkLeaks({ entity, table }: Place, { bound, bypassesRowSecurity, say }: { bound: TableBinding; bypassesRowSecurity: boolean; say: Say }): void {
+  if (!table.rowSecurity.enabled || bypassesRowSecurity) return
+  const fields = new Map<string, string>()
+  for (const name of entity.fields.keys()) for (const column of columnName(bound, name)) fields.set(column, fields.get(column) ?? name)
+  for (const [name, { columns }] of bound.relations) for (const { column } of columns) fields.set(column, fields.get(column) ?? name)
+  for (const [name, field] of fields) {
+    const column = table.columns.get(name)
+    if (!column || column.array || !(column.labels || column.native === 'numeric')) continue
+    const [index] = table.indexes.filter(({ columns: [first] }) => first?.column === name)
+    if (!index) continue
+    const what = column.labels ? 'an enum type' : 'numeric'
+    say(
+      'warning',
+      'index',
+      field,
+      `the index \`${index.name}\` serves no condition on \`${name}\` under row-level security, since comparisons of ${what} are not leakproof`,
+      `where callers search by it, bind a column of ${column.labels ? 'text' : 'bigint or text'} with an index of its own`,
     )
   }
 }

@@ -13,6 +13,7 @@ beforeAll(async () => {
   server = await startTestPostgres({ log_parameter_max_length: '0', log_parameter_max_length_on_error: '0' })
   await withClient(server.url('postgres'), (client) => client.query('CREATE ROLE gateway LOGIN'))
   database = await server.createDatabase()
+  await withClient(database.url(), (client) => client.query('CREATE FOREIGN DATA WRAPPER nothing; CREATE SERVER elsewhere FOREIGN DATA WRAPPER nothing'))
 })
 afterAll(() => server.stop())
 
@@ -59,14 +60,17 @@ async function resolved({ contract, sql, configured = {}, as = 'gateway' }: Case
   }
 }
 
-const table = (name: string | null, fields: Readonly<Record<string, ConfiguredField | string>> = {}): ConfiguredType => {
+type Fields = Readonly<Record<string, ConfiguredField | string>>
+const table = (name: string | null, fields: Fields = {}, more: { uniqueKey?: boolean } = {}): ConfiguredType => {
   const [schema = '', local = ''] = (name ?? '').split('.')
   return {
     kind: 'table',
     table: name === null ? null : { store: null, schema, table: local },
     fields: new Map(Object.entries(fields).map(([field, given]) => [field, typeof given === 'string' ? column(given) : given])),
+    ...more,
   }
 }
+const vouched = (): ConfiguredType => table(null, {}, { uniqueKey: true })
 const column = (name: string, extra: { values?: Record<string, string>; multiply?: string } = {}): ConfiguredField => ({
   kind: 'column',
   columns: [name],
@@ -394,7 +398,52 @@ describe('resolveBinding', () => {
     [
       'a view',
       { contract: 'type Thing @entity { key: ID! x: Int! }', sql: 'CREATE VIEW things AS SELECT 1 AS key, 2 AS x' },
-      ['warning key Thing', 'warning rowSecurity'],
+      ['error key Thing.key', 'warning rowSecurity'],
+    ],
+    [
+      'a view whose key the owner vouches for',
+      {
+        contract: 'type Thing @entity { key: ID! x: Int! }',
+        sql: 'CREATE VIEW things AS SELECT 1 AS key, 2 AS x',
+        configured: { Thing: vouched() },
+      },
+      ['warning key Thing.key', 'warning rowSecurity'],
+    ],
+    [
+      'a materialized view without a unique index',
+      { contract: 'type Thing @entity { key: ID! }', sql: 'CREATE MATERIALIZED VIEW things AS SELECT 1 AS key' },
+      ['error key Thing.key'],
+    ],
+    [
+      'a materialized view with one not at all',
+      { contract: 'type Thing @entity { key: ID! }', sql: 'CREATE MATERIALIZED VIEW things AS SELECT 1 AS key; CREATE UNIQUE INDEX ON things (key)' },
+      [],
+    ],
+    [
+      'a table whose key only the owner vouches for',
+      {
+        contract: 'type Thing @entity { key: ID! at: Date! }',
+        sql: 'CREATE TABLE things (key int NOT NULL, at date NOT NULL, PRIMARY KEY (at, key)) PARTITION BY RANGE (at)',
+        configured: { Thing: vouched() },
+      },
+      ['warning key Thing.key', 'warning rowSecurity'],
+    ],
+    [
+      'a text that is compared by a nondeterministic collation',
+      {
+        contract: 'type Thing @entity { key: ID! x: String }',
+        sql: "CREATE COLLATION folding (provider = icu, locale = 'und-u-ks-level2', deterministic = false); CREATE TABLE things (key int PRIMARY KEY, x text COLLATE folding)",
+      },
+      ['warning collation Thing.x'],
+    ],
+    [
+      'indexes that row-level security keeps from serving',
+      {
+        contract: 'type Thing @entity { key: ID! x: E y: Decimal z: Decimal w: Int } enum E { A }',
+        sql: `CREATE TYPE e AS ENUM ('A'); CREATE TABLE things (key int PRIMARY KEY, x e, y numeric, z numeric, w int);
+          CREATE INDEX ON things (x); CREATE INDEX ON things (y); CREATE INDEX ON things (w, z)`,
+      },
+      ['warning index Thing.x', 'warning index Thing.y'],
     ],
   ])('reports %s', async (_, given, expected) => {
     expect((await resolved(given)).brief).toEqual(expected)
@@ -407,6 +456,24 @@ describe('resolveBinding', () => {
     })
     expect(brief).toContain('error nullability A.x')
     expect([...binding.types.keys()]).toEqual(['B'])
+    expect(binding.types.get('B')).toMatchObject({ relations: new Map() })
+  })
+
+  it.each([
+    ['a table', 'CREATE TABLE a (key int NOT NULL)'],
+    ['a partitioned table', 'CREATE TABLE a (key int NOT NULL) PARTITION BY RANGE (key)'],
+    ['a view', 'CREATE VIEW a AS SELECT 1 AS key'],
+    ['a materialized view', 'CREATE MATERIALIZED VIEW a AS SELECT 1 AS key'],
+    ['a foreign table', `CREATE FOREIGN TABLE a (key int NOT NULL) SERVER elsewhere`],
+  ])('leaves a type out that is read from %s where nothing says that its key is unique, unless the owner does', async (_, sql) => {
+    const given = { contract: 'type A @entity { key: ID! } type B @entity { key: ID! a: A }', sql: `${sql}; CREATE TABLE b (key int PRIMARY KEY, a int)` }
+    const unsaid = await resolved(given)
+    expect(unsaid.brief).toContain('error key A.key')
+    expect([...unsaid.binding.types.keys()]).toEqual(['B'])
+    expect(unsaid.binding.types.get('B')).toMatchObject({ relations: new Map() })
+    const said = await resolved({ ...given, configured: { A: vouched() } })
+    expect(said.brief).toContain('warning key A.key')
+    expect(said.binding.types.get('B')).toMatchObject({ relations: new Map([['a', expect.anything()]]) })
   })
 
   it('reads labels that the contract does not have as null', async () => {
