@@ -323,6 +323,14 @@ function inverseShown(fieldName: string, to: Extract<Scope, { kind: 'view' }>, c
   return to.view.fields.get(fieldName)?.kind === 'cell' ? relationShown(fieldName, to, compiled) : TRUE
 }
 
+/** Of a relation that the binding does not give, or that leads into another store, nothing is known: it grants nothing, also where it is negated. */
+const UNKNOWN: Fragment = sql`NULL::boolean`
+
+function reaches(fieldName: string, from: TableBinding, to: TableBinding, compiled: Compilation): boolean {
+  const field = entityOf(from.type, compiled).fields.get(fieldName)
+  return from.store === to.store && (field?.kind === 'toMany' ? to.relations.has(field.inverse) : from.relations.has(fieldName))
+}
+
 function relatedExists(fieldName: string, inner: Predicate, scope: Scope, compiled: Compilation): Fragment {
   const target = relationOf(fieldName, scope, compiled).target
   if (scope.kind === 'view') {
@@ -331,8 +339,8 @@ function relatedExists(fieldName: string, inner: Predicate, scope: Scope, compil
     return sql`EXISTS (SELECT 1 FROM ${fromTable(to)} WHERE ${conjunction([...relationLink(fieldName, scope, to, compiled), condition(inner, to, compiled)])})`
   }
   const bound = compiled.plan.binding.types.get(target)
-  invariant(bound, `binding of \`${target}\``)
-  if (bound.kind === 'none') return FALSE
+  if (bound?.kind === 'none') return FALSE
+  if (!bound || !reaches(fieldName, scope.table, bound, compiled)) return UNKNOWN
   const to: Scope = { kind: 'raw', type: target, table: bound, alias: compiled.alias() }
   return sql`EXISTS (SELECT 1 FROM ${fromTable(to)} WHERE ${conjunction([joinCondition(fieldName, scope, to, compiled), condition(inner, to, compiled)])})`
 }
