@@ -86,6 +86,7 @@ function evaluate(predicate: Predicate, row: FieldRow, logic: Logic): Truth {
       // A policy that asks for null means the owner's column: a binding that lost it must not make the answer true.
       return row.isBound?.(predicate.field) === false ? logic.unknown : row.value(predicate.field) === null
     case 'related':
+      if (row.isBound?.(predicate.field) === false) return logic.unknown
       return row.related(predicate.field).some((target) => evaluate(predicate.where, target, logic) === true)
     case 'idIn':
       return idIn(row.id, operandValue(predicate.operand, logic.values)) ?? logic.unknown

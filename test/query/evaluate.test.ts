@@ -58,6 +58,12 @@ describe("a caller's where", () => {
     expect([fits(related, row({}), values()), fits(related, row({}, [row({})]), values())]).toEqual([false, true])
   })
 
+  it('knows nothing, in a policy, of a relation that the binding does not give, also under a negation', () => {
+    const related: Predicate = { kind: 'related', field: 'owner', where: { kind: 'all' } }
+    const unbound: FieldRow = { ...row({}, [row({})]), isBound: (name) => name !== 'owner' }
+    expect([related, not(related), not(not(related))].map((predicate) => truthOf(predicate, unbound, values()))).toEqual([null, null, null])
+  })
+
   it('finds nothing in an empty list', () => {
     expect(fits({ kind: 'in', field: 'name', operand: { kind: 'constant', value: [] } }, row({ name: 'x' }), values())).toBe(false)
   })

@@ -81,8 +81,13 @@ export class RawRow implements FieldRow {
     return boundValue(definition, this.table.columns.get(field), this.stored)
   }
 
+  /** A relation to a type that the owner declares empty is bound: it leads nowhere. */
   isBound(field: string): boolean {
-    return this.table.columns.has(field)
+    const definition = this.entity.fields.get(field)
+    if (!definition || definition.kind === 'value') return this.table.columns.has(field)
+    const target = this.reading.plan.binding.types.get(definition.target)
+    if (!target || target.kind === 'none') return target !== undefined
+    return target.store === this.table.store && (definition.kind === 'toOne' ? this.table : target).relations.has(definition.kind === 'toOne' ? field : definition.inverse)
   }
 
   native(field: string): NativeType | null {
