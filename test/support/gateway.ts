@@ -63,6 +63,8 @@ export interface TestGatewayOptions {
   readonly gateway?: Readonly<Record<string, unknown>>
   /** Row-level security in the organizations' databases; absent: as the environment variable TEST_ROW_SECURITY says (1 is on). */
   readonly rowSecurity?: boolean
+  /** Further stores by organization and name, whole. */
+  readonly moreStores?: Readonly<Record<string, Readonly<Record<string, Readonly<Record<string, unknown>>>>>>
   /** Of the stores of all organizations, such as `{ pool: { max: 2 } }`. */
   readonly store?: Readonly<Record<string, unknown>>
 }
@@ -457,7 +459,7 @@ function writeConfig(folder: string, { options, ids, postgres, databases, partie
       issuers: [{ url: partyOf(parties, id).issuer, algorithms: ['EdDSA'], keys: { file: `keys/${id}.jwks` } }],
       verifyKey: `keys/${id}.jwk`,
       ledgerKey: { file: `keys/${id}.ledger.pem` },
-      stores: { main: { kind: 'postgres', url: postgres.url(databaseOf(databases, id), GATEWAY_ROLE), ...store, ...own?.store } },
+      stores: { main: { kind: 'postgres', url: postgres.url(databaseOf(databases, id), GATEWAY_ROLE), ...store, ...own?.store }, ...options.moreStores?.[id] },
       ...(bindings ? { bindings } : {}),
     }
     return [id, settings] as const

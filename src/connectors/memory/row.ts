@@ -87,7 +87,10 @@ export class RawRow implements FieldRow {
     if (!definition || definition.kind === 'value') return this.table.columns.has(field)
     const target = this.reading.plan.binding.types.get(definition.target)
     if (!target || target.kind === 'none') return target !== undefined
-    return target.store === this.table.store && (definition.kind === 'toOne' ? this.table : target).relations.has(definition.kind === 'toOne' ? field : definition.inverse)
+    return (
+      target.store === this.table.store &&
+      (definition.kind === 'toOne' ? this.table : target).relations.has(definition.kind === 'toOne' ? field : definition.inverse)
+    )
   }
 
   native(field: string): NativeType | null {
