@@ -143,4 +143,37 @@ describe("what reaches the owners' databases", () => {
       expect(['alpha', 'beta', 'gamma'].map((organization) => dataOf(statements, organization).length)).toEqual([1, 1, 1])
     }
   })
+
+  it('reads one state of the database for all root fields of an operation', async () => {
+    const [blocker, writer] = [await gateway.ownerClient('alpha'), await gateway.ownerClient('alpha')]
+    await blocker.query('BEGIN; LOCK TABLE projects IN ACCESS EXCLUSIVE MODE')
+    const asked = gateway.ask(
+      chief,
+      '{ a: tasks(organizations: ["alpha"]) { totalCount } b: projects(organizations: ["alpha"]) { totalCount } c: tasks(organizations: ["alpha"], first: 1) { totalCount } }',
+    )
+    await delay(150)
+    await writer.query(`INSERT INTO tasks (key, title, status, created_at) VALUES (7000, 'later', 'OPEN', now())`)
+    await blocker.query('COMMIT')
+    const { json } = await asked
+    expect(json.data.c.totalCount).toBe(json.data.a.totalCount)
+    const after = await gateway.ask(chief, '{ tasks(organizations: ["alpha"]) { totalCount } }')
+    expect(after.json.data.tasks.totalCount).toBe(json.data.a.totalCount + 1)
+    await writer.query('DELETE FROM tasks WHERE key = 7000')
+  })
+
+  it("can be seen beforehand by whoever may ask: the own organization's, with places for values, and nothing is asked", async () => {
+    const document = 'query($v: ID!) { tasks(where: { key: { ne: $v, notIn: ["literal-secret"] } }, first: 17) { nodes { key } } people { totalCount } }'
+    const { statements } = await executedBy(async () => {
+      const { status, json, text } = await gateway.request(chief, document, { path: '/explain', variables: { v: 'variable-secret' } })
+      expect(status).toBe(200)
+      expect(json.data).toBeUndefined()
+      expect(json.extensions.explain?.statements.map(({ organization }) => organization)).toEqual(['alpha', 'alpha'])
+      for (const each of json.extensions.explain?.statements ?? []) expect(each.text).toContain('$1')
+      for (const value of ['literal-secret', 'variable-secret', 'hr.jobs', 'full_name']) expect(text).not.toContain(value)
+    })
+    expect(statements).toEqual([])
+    const worker: TestClaims = { organization: 'alpha', roles: ['worker'], claims: { team: 'red' } }
+    const refused = await gateway.request(worker, document, { path: '/explain', variables: { v: 'x' } })
+    expect({ status: refused.status, codes: refused.json.errors?.map(({ extensions }) => extensions.code) }).toEqual({ status: 403, codes: ['FORBIDDEN'] })
+  })
 })

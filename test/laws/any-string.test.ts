@@ -23,6 +23,7 @@ const NAMES = [
   'select',
   '{"json":1}',
   'a.b.c',
+  '\u0001["x"]\u0002',
   'n'.repeat(63),
 ] as const
 
@@ -91,7 +92,7 @@ describe('any string survives as an identifier', () => {
     const type = `odd${index}`
     const many = `${type}s`
     const document = `query($text: String!) {
-      all: ${many}(orderBy: [{ text: DESC }]) { totalCount nodes { id key text kind other { key text } others { nodes { key } } othersAggregate { groups { count } } } }
+      all: ${many}(orderBy: [{ text: DESC }]) { totalCount nodes { id key text kind other { key text } others(first: 1) { nodes { key } edges { cursor } pageInfo { endCursor } } othersAggregate { groups { count } } } }
       some: ${many}(where: { text: { eq: $text }, kind: { eq: NAMED }, others: { some: { kind: { in: [OTHER] } } } }, first: 1) { nodes { key } pageInfo { endCursor } }
       groups: ${many}Aggregate(groupBy: [{ field: KIND }, { field: TEXT }]) { groups { keys { kind text } count } }
     }`
@@ -102,7 +103,7 @@ describe('any string survives as an identifier', () => {
       text: name,
       kind: 'NAMED',
       other: null,
-      others: { nodes: [{ key: '2' }] },
+      others: { nodes: [{ key: '2' }], edges: [{ cursor: expect.stringMatching(/^c1\.[\w-]+$/) }] },
       othersAggregate: { groups: [{ count: '1' }] },
     })
     expect(nodes.find(({ key }) => key === '2')).toMatchObject({ text: 'decoy', kind: 'OTHER', other: { key: '1', text: name } })

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
-import { createHash } from 'node:crypto'
+import { createHash, createHmac } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
 import type pg from 'pg'
 import type { TestAnswer, TestClaims, TestGateway } from '../support/gateway.js'
@@ -26,7 +26,13 @@ interface Leaf {
   readonly code: string | null
   readonly operation: string | null
   readonly principal: { readonly subject: string; readonly organization: string }
-  readonly sections: readonly { readonly organization?: string; readonly requestId?: string | null; readonly rows: number; readonly outcome: string }[]
+  readonly sections: readonly {
+    readonly organization?: string
+    readonly requestId?: string | null
+    readonly rows: number
+    readonly contribution: string | null
+    readonly outcome: string
+  }[]
 }
 
 /** The entry that an answer's receipt names; its hash is that of the receipt and of the leaf itself. */
@@ -99,6 +105,24 @@ describe('an answer and its entry', () => {
     }
     const { rowCount } = await ledger.query(`SELECT FROM concordat.ledger_entries WHERE ledger = 'delta' AND kind = 'disclosure'`)
     expect(rowCount).toBe(0)
+  })
+
+  it("agree on what was given: the entry pins the texts of each owner's rows, in the order of the answer", async () => {
+    const answer = await gateway.ask(chief, '{ tasks(first: 100, orderBy: [{ status: ASC }]) { nodes { organization key } } }')
+    const entry = await entryOf(answer)
+    const { rows } = await ledger.query<{ salt: Buffer }>('SELECT salt FROM concordat.ledger_entries WHERE entry_id = $1', [entry.id])
+    const texts = [...answer.text.matchAll(/\{"organization":"(\w+)","key":"[^"]*"\}/g)]
+    expect(texts).toHaveLength((answer.json.data.tasks.nodes as unknown[]).length)
+    for (const { organization, contribution } of entry.sections) {
+      const own = texts.filter(([, owner]) => owner === organization).map(([text]) => `\u001e${text}\n`)
+      const hash = createHash('sha256').update(own.join('')).digest()
+      expect(contribution).toBe(
+        createHmac('sha256', rows[0]?.salt ?? '')
+          .update('contribution\0')
+          .update(hash)
+          .digest('base64'),
+      )
+    }
   })
 
   it('are counted where nobody is known', async () => {
