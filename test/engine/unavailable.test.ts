@@ -167,6 +167,45 @@ describe('while an organization is down', () => {
   })
 })
 
+describe('while an organization changes its tables', () => {
+  const document = '{ tasks(first: 200, where: { priority: { gte: 2 } }) { totalCount nodes { organization key title priority } } }'
+
+  it('answers go on where what is bound still fits, also with statements that were prepared before', async () => {
+    const owner = await gateway.ownerClient('beta')
+    const before = await gateway.ask(chief, document)
+    await owner.query(
+      'ALTER TABLE hr.jobs ALTER COLUMN prio TYPE integer, ALTER COLUMN label TYPE varchar(100), ADD COLUMN more text; ALTER TABLE hr.jobs DROP COLUMN more',
+    )
+    for (let again = 0; again < 5; again++) {
+      const after = await gateway.ask(chief, document)
+      expect(after.json.errors).toBeUndefined()
+      expect(after.json.data).toEqual(before.json.data)
+    }
+    await owner.query('ALTER TABLE hr.jobs ALTER COLUMN prio TYPE smallint')
+  })
+
+  it('it is missing where a bound column is gone, and comes back with the column', async () => {
+    const owner = await gateway.ownerClient('beta')
+    const before = await gateway.ask(chief, document)
+    await owner.query('ALTER TABLE hr.jobs RENAME COLUMN label TO title')
+    const during = await gateway.ask(chief, document)
+    expect(errorsOf(during)[0]).toEqual(DOWN)
+    expect((during.json.data.tasks.nodes as { organization: string }[]).some(({ organization }) => organization === 'gamma')).toBe(true)
+    expect(during.text).not.toContain('label')
+    await owner.query('ALTER TABLE hr.jobs RENAME COLUMN title TO label')
+    expect((await gateway.ask(chief, document)).json.data).toEqual(before.json.data)
+  })
+
+  it("it is missing while its owner has taken the gateway's rights", async () => {
+    const owner = await gateway.ownerClient('beta')
+    await owner.query('REVOKE SELECT ON hr.jobs FROM concordat_gateway')
+    const during = await gateway.ask(chief, document)
+    expect(errorsOf(during)[0]).toEqual(DOWN)
+    await owner.query('GRANT SELECT ON hr.jobs TO concordat_gateway')
+    expect((await gateway.ask(chief, document)).json.errors).toBeUndefined()
+  })
+})
+
 describe('an organization that was down when the gateway started', () => {
   it('is missing until it can be reached, and then takes part', async () => {
     const late = await startTestGateway({
