@@ -10,7 +10,8 @@ import { Documents, Enum, Printer, ROOTS, usesOfAggregate, usesOfList } from './
 import type { ExpectedRow } from './oracle.js'
 import { expectedGroups, expectedRows, globalId, makeOracle, poolsOf } from './oracle.js'
 import type { TypeName, Viewer } from './world.js'
-import { decisionOf, lawsWorld, VIEWERS } from './world.js'
+import { isUsable } from './usable.js'
+import { lawsWorld, VIEWERS } from './world.js'
 
 /** More runs for a longer search, by the environment. */
 const RUNS = Number(process.env['LAW_RUNS'] ?? 1)
@@ -40,25 +41,6 @@ beforeAll(async () => {
   postgres = await startTestPostgres()
 }, 60_000)
 afterAll(() => postgres.stop())
-
-/** Section 2 of the semantics, once more: what each decision lets a document do. */
-function isUsable(viewer: Viewer, organization: string, { type, field, how }: Use): boolean {
-  switch (decisionOf(viewer, organization, type, field)) {
-    case 'plain':
-      return true
-    case 'cell':
-      return how !== 'measure'
-    case 'generalize':
-      return ['equal', 'range', 'order', 'group', 'countDistinct'].includes(how)
-    case 'pseudonym':
-      return ['equal', 'group', 'countDistinct'].includes(how)
-    case 'absent':
-    case 'null':
-    case 'constant':
-    case 'redact':
-      return false
-  }
-}
 
 interface Case {
   /** Its `toString` keeps reports short. */
