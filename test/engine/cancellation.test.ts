@@ -105,13 +105,13 @@ describe('a statement that is no longer waited for', () => {
     }
     isOver = true
     await Promise.all(asking)
-    expect(others.length).toBeGreaterThan(20)
+    expect(others.length).toBeGreaterThan(5)
     for (const { json } of others) {
       // With three connections somebody may have to wait too long for one, but nobody's statement is cut off.
       const codes = (json.errors ?? []).map(({ extensions }) => extensions.code)
       expect(codes.filter((code) => code !== 'SOURCE_BUSY')).toEqual([])
     }
-    expect(others.filter(({ json }) => json.data?.tasks.nodes.length === 5).length).toBeGreaterThan(20)
+    expect(others.filter(({ json }) => json.data?.tasks.nodes.length === 5).length).toBeGreaterThan(5)
     await until(async () => (await running()) === 0, 600)
   })
 

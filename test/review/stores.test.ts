@@ -98,7 +98,7 @@ describe('global ids of keys that are dates, times and decimals', () => {
 describe('pseudonyms of a grantee for whom the owner has no key', () => {
   it('are null: the answer stays well-formed and holds no value', async () => {
     const owner = await gateway.ownerClient('borealis')
-    await owner.query('DELETE FROM concordat.pseudonym_pads')
+    await owner.query('DELETE FROM concordat.pseudonym_key')
     const { json } = await gateway.ask(ana, '{ people(organizations: ["borealis"]) { nodes { id key name } } }')
     const [node] = (json.data as { people: { nodes: readonly { id: string; key: null; name: null }[] } }).people.nodes
     expect(node).toMatchObject({ key: null, name: null })

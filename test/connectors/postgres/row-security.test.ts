@@ -379,7 +379,9 @@ describe('a rendered script', () => {
   })
 
   it('says of views that they are not protected', async () => {
-    const store = await makeStore(`${TABLES} DROP TABLE settings; CREATE VIEW settings AS SELECT 'a'::text AS key, 'b'::text AS name`)
+    const declared: ConfiguredType = { kind: 'table', table: null, fields: new Map(), uniqueKey: true }
+    const view = `${TABLES} DROP TABLE settings; CREATE VIEW settings AS SELECT 'a'::text AS key, 'b'::text AS name`
+    const store = await makeStore(view, new Map([...CONFIGURED, ['Setting', declared]]))
     expect(script(store, first).warnings).toEqual(['public.settings is a view: only the tables below it can be protected'])
     await apply(store, first)
     expect(await seen(store, HOME)).toHaveLength(5)
