@@ -30,6 +30,17 @@ export interface PostgresOptions {
 
 /** How long a cancelled statement may take to end. */
 const CANCELLED_WAIT_MS = 1_000
+/** Between cancel requests for one statement. */
+const CANCEL_AGAIN_MS = 40
+
+/** A request that arrives before the statement has begun is lost on the server, so it is repeated; the connection is closed in any case. */
+async function cancelUntil(client: pg.ClientBase, isOver: () => boolean): Promise<void> {
+  const until = performance.now() + CANCELLED_WAIT_MS
+  while (!isOver() && performance.now() < until) {
+    await cancelBackend(client).catch(() => undefined)
+    if (!isOver()) await new Promise((resolve) => setTimeout(resolve, CANCEL_AGAIN_MS))
+  }
+}
 
 /** Who asks, and for how long: cancelling is the gateway's business, so the server's own limit is for a gateway that has died or cannot be reached. */
 const CALLER: Omit<FlushStatement, 'values'> = {
@@ -97,16 +108,21 @@ export class PostgresConnector implements Connector<PostgresNative> {
     const all = this.options.named ? named : named.map((statement) => ({ ...statement, name: '' }))
     let prepared = this.prepared.get(client)
     if (!prepared) this.prepared.set(client, (prepared = new PreparedNames(this.options.preparedMax)))
-    let cancelled: Promise<void> | null = null
+    if (options.signal.aborted) {
+      client.release()
+      throw this.failure(options.signal.reason, options.signal)
+    }
+    let isCancelled = false
     let isBroken = false
+    let isOver = false
     let hangUp: NodeJS.Timeout | null = null
     const cancel = (): void => {
-      cancelled ??= cancelBackend(client).catch(() => undefined) // the connection is closed in any case
+      isCancelled = true
       // A server that cannot be reached any more answers to no cancel request either: nobody waits for it beyond this.
       hangUp ??= setTimeout(() => disconnect(client), CANCELLED_WAIT_MS)
+      void cancelUntil(client, () => isOver)
     }
     options.signal.addEventListener('abort', cancel, { once: true })
-    if (options.signal.aborted) cancel()
     try {
       const rows = await flush(client, prepared, all)
       return rows.slice(head.length, head.length + asked.length)
@@ -114,11 +130,12 @@ export class PostgresConnector implements Connector<PostgresNative> {
       isBroken = true
       throw this.failure(error, options.signal)
     } finally {
+      isOver = true
       options.signal.removeEventListener('abort', cancel)
       if (hangUp) clearTimeout(hangUp)
       // A cancel request hits a connection, not a query: one that may still be on its way must not find the next caller's query there, so a connection that was
       // asked to cancel is closed. So is one whose flush failed, since it may be in a failed transaction.
-      client.release(isBroken || cancelled !== null)
+      client.release(isBroken || isCancelled)
     }
   }
 
