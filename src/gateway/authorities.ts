@@ -60,10 +60,12 @@ export class PolicyAuthorities implements Authorities {
   }
 
   async renew(): Promise<void> {
-    const reload = await this.parts.policies.reload()
+    await this.parts.policies.reload()
     const { epoch, digest } = await this.parts.ledger.currentEpoch()
-    if (reload.kind !== 'loaded' || reload.set.digest !== digest) throw new GatewayError('POLICY_STALE', 'other processes have policies that are not here')
-    this.put(Promise.resolve({ set: reload.set, epoch: BigInt(epoch) }))
+    // Files that do not load leave the set before them: it counts as long as the epoch is of that one.
+    const set = this.parts.policies.current()
+    if (set.digest !== digest) throw new GatewayError('POLICY_STALE', 'other processes have policies that are not here')
+    this.put(Promise.resolve({ set, epoch: BigInt(epoch) }))
     await this.inForce
   }
 

@@ -126,8 +126,7 @@ class WatchedPolicies implements Policies {
     try {
       const { fingerprint } = await survey(this.options)
       if (fingerprint === this.#fingerprint) return
-      const reload = await this.reload()
-      if (reload.kind === 'refused') this.options.onRefused(reload.mistakes)
+      await this.reload()
     } catch (error) {
       // Nobody waits for this promise: a bug of ours must not end the process, and the old set stays in force.
       this.options.onRefused([mistakeOf(this.options.directory, error instanceof Error ? error.message : 'cannot be loaded')])
@@ -136,7 +135,8 @@ class WatchedPolicies implements Policies {
 
   async #read(): Promise<Reload> {
     const loaded = await loadPolicies(this.options)
-    // Also where it was refused: the same mistakes are told once.
+    // Whoever asked for this reading: the same mistakes are told once.
+    if (loaded.kind === 'refused' && loaded.fingerprint !== this.#fingerprint) this.options.onRefused(loaded.mistakes)
     this.#fingerprint = loaded.fingerprint
     if (loaded.kind === 'loaded' && loaded.set.digest !== this.#set.digest) {
       this.#set = loaded.set

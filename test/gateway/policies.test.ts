@@ -178,6 +178,16 @@ describe('policies that change', () => {
     await until(() => policies.current().roles.get('aurora')?.version === 9)
   })
 
+  it('that do not load are told of once, whoever has them read', async () => {
+    const refused: (readonly PolicyMistake[])[] = []
+    const policies = await load(refused, 50)
+    write('roles/aurora.yaml', ROLES.replace('fields: [key, name]', 'fields: [key, nothing]'))
+    expect((await policies.reload()).kind).toBe('refused')
+    await policies.reload()
+    await new Promise((resolve) => setTimeout(resolve, 300))
+    expect(refused).toHaveLength(1)
+  })
+
   it('do not load half: a new role waits for the agreement that is broken beside it', async () => {
     const policies = await load()
     write('roles/aurora.yaml', ROLES.replace('version: 1', 'version: 2'))
