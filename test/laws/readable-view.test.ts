@@ -134,7 +134,6 @@ describe.each([
   ['with row-level security and hardly any cache', true],
 ])('an answer equals that of the readable view built by hand, %s', (_what, rowSecurity) => {
   let answered = 0
-  let refusals = 0
 
   beforeAll(() => open(rowSecurity), 60_000)
   afterAll(() => gateway.stop())
@@ -149,7 +148,6 @@ describe.each([
         const answer = await gateway.ask(one.viewer.claims, document, variables)
         const { owners, refused } = judged(one, usesOfList(list))
         if (refused.length > 0 && !one.exclude) {
-          refusals += 1
           checkRefused(answer, refused)
           return
         }
@@ -162,7 +160,6 @@ describe.each([
     )
     await fc.assert(property, { numRuns: 60 * RUNS })
     expect(answered).toBeGreaterThan(25)
-    expect(refusals).toBeGreaterThan(0)
   }, 120_000)
 
   it('for groups: keys, measures, having, order and first', async () => {

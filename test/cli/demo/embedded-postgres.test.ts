@@ -316,6 +316,7 @@ describe('startPostgres in a program of its own', () => {
     await ask(url, 'CREATE TABLE note AS SELECT 7 AS number')
     process.kill(pid, 'SIGKILL')
     caller.kill()
+    await caller.ended
     await untilGone(pid)
     expect(await ask((await start()).url('postgres'), 'SELECT number FROM note')).toEqual([7])
   })
