@@ -1,5 +1,7 @@
+import type { Signal } from '../abort.js'
 import type { AuthorizedPlan } from '../query/plan.js'
 import type { Predicate, Scalar } from '../query/predicate.js'
+import type { Texts } from './texts.js'
 
 /** What a connector can push down; what it does not claim comes back as residual. */
 export type Capability = 'filter' | 'filterText' | 'filterJson' | 'filterRelation' | 'order' | 'limit' | 'nested' | 'aggregate' | 'masks' | 'cancel'
@@ -13,27 +15,40 @@ export interface Values {
 }
 
 /**
- * One row of an answer.
+ * Rows of an answer, by column.
  *
- * For a list: `texts` has one JSON text for each `nodes` and each `edges.node` selection of the plan's fields, in their order; `keys` has the sort values as text
- * (null where null), then the values of the view's key. For an aggregate: `texts` is empty, and `keys` has the group's keys in the order of `groupBy` as JSON text
- * (`organization` left out), then count, then for each measure its parts (see `MeasureParts`).
- * Nested cursors stand in the text between U+0001 and U+0002 as `[path, ...values]` in JSON, for the gateway to seal (no raw control character can be in JSON).
+ * For a list: `texts` has a column of JSON texts for each `nodes` and each `edges.node` selection of the plan's fields, in their order; `keys` has the sort values as text
+ * (null where null), then the values of the view's key, where the plan has `withKeys`, and no column where it has not. For an aggregate: `texts` is empty, and `keys`
+ * has the group's keys in the order of `groupBy` as JSON text (`organization` left out), then count, then for each measure its parts (see `MeasureParts`).
+ * Nested cursors stand in a text between U+0001 and U+0002 as `[path, ...values]` in JSON, for the gateway to seal (no raw control character can be in JSON).
  */
-export interface Row {
-  readonly texts: readonly string[]
-  readonly keys: readonly (string | null)[]
-}
-
 export interface Chunk {
-  readonly rows: readonly Row[]
-  /** The number of rows of the readable view that fit, in the first chunk, where the plan asks for `totalCount`. */
+  /** Rows. */
+  readonly count: number
+  readonly texts: readonly Texts[]
+  readonly keys: readonly (readonly (string | null)[])[]
+  /** The number of rows of the readable view that fit, in the first chunk of an answer, where the plan asks for `totalCount`; else null. */
   readonly totalCount: number | null
 }
 
+/** What one statement gives. */
+export interface Answer {
+  /** What had come when the answer was handed over; without rows where a statement before this one is still giving. */
+  readonly first: Chunk
+  /**
+   * Null: `first` is all. Else what is still to come, in order; statements of one request come one after the other, so whoever reads a later one first waits. The store
+   * is read no faster than this is. @throws as `execute`. Who leaves early ends the statements of this request at the store.
+   */
+  readonly rest: AsyncIterable<Chunk> | null
+}
+
 export interface ExecuteOptions {
-  readonly signal: AbortSignal
+  /** Ends the work at the store; for as long as there is something to read. */
+  readonly signal: Signal
+  /** How long the store may work for one statement, sending included, if nobody is there to cancel it. */
   readonly deadlineMs: number
+  /** Bytes of rows that are read before the answers are handed over though they are not whole, and that are read ahead of who reads them. */
+  readonly bufferBytes: number
 }
 
 /** A query for one store, ready to run. */
@@ -51,10 +66,10 @@ export interface Connector<Native = unknown> {
    */
   compile(plan: AuthorizedPlan): { readonly native: Native; readonly residual: Predicate }
   /**
-   * All statements of one request for this store, in one flush and one snapshot; for each its rows in plan order, in chunks.
+   * All statements of one request for this store, in one flush and one snapshot; for each its rows in plan order, whole where they are few.
    * @throws GatewayError SOURCE_UNAVAILABLE | SOURCE_TIMEOUT | SOURCE_BUSY, the driver's error as `cause`.
    */
-  execute(statements: readonly Statement<Native>[], caller: string, options: ExecuteOptions): Promise<readonly Chunk[]>
+  execute(statements: readonly Statement<Native>[], caller: string, options: ExecuteOptions): Promise<readonly Answer[]>
   /** The compiled text with places for parameters, for `explain`. */
   describe(native: Native): string
   close(): Promise<void>

@@ -7,7 +7,8 @@ export interface GlobalId {
 
 /** @returns null for any text that is not a global id in its one canonical form. */
 export function parseGlobalId(id: string): GlobalId | null {
-  if (id.length > 4096 || !/^[A-Za-z0-9_-]+$/.test(id)) return null
+  // `["` and the first letter of a type: whatever else a key is, it costs nothing more.
+  if (!id.startsWith('WyJ') || id.length > 4096 || !/^[A-Za-z0-9_-]+$/.test(id)) return null
   const bytes = Buffer.from(id, 'base64url')
   if (bytes.toString('base64url') !== id) return null
   try {

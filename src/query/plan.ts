@@ -129,8 +129,12 @@ export interface AggregatePlan {
   readonly fields: readonly AggregateField[]
 }
 
-/** What one store is asked: rows by an order, or groups. Lookups are lists with a condition on the key. */
-export type Plan = { readonly kind: 'list'; readonly list: ListPlan } | { readonly kind: 'aggregate'; readonly aggregate: AggregatePlan }
+/**
+ * What one store is asked: rows by an order, or groups. Lookups are lists with a condition on the key. `withKeys`: sort values and key travel beside each row, for the
+ * merge of several owners, for cursors and for finding rows again by their key.
+ */
+export type Plan =
+  { readonly kind: 'list'; readonly list: ListPlan; readonly withKeys: boolean } | { readonly kind: 'aggregate'; readonly aggregate: AggregatePlan }
 
 export type Mask =
   | { readonly kind: 'null' }

@@ -239,7 +239,7 @@ export class Draw {
 
   plan(root: string, grant: OwnerGrant): Plan {
     if (this.chance(30)) return { kind: 'aggregate', aggregate: this.aggregate(root, grant) }
-    return { kind: 'list', list: this.list(root, grant, { depth: 2, path: 'root' }) }
+    return { kind: 'list', withKeys: true, list: this.list(root, grant, { depth: 2, path: 'root' }) }
   }
 
   list(type: string, grant: OwnerGrant, { depth, path }: { readonly depth: number; readonly path: string }): ListPlan {

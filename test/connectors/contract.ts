@@ -5,7 +5,8 @@
  */
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import fc from 'fast-check'
-import type { Chunk, Connector, Values } from '../../src/connectors/connector.js'
+import { type Answer, type Chunk, type Connector, type Values } from '../../src/connectors/connector.js'
+import { textOf } from '../../src/connectors/texts.js'
 import { MemoryConnector } from '../../src/connectors/memory/memory-connector.js'
 import { CODES, GatewayError } from '../../src/errors.js'
 import type { OwnerGrant } from '../../src/policy/authority.js'
@@ -33,6 +34,37 @@ const RUNS = Number(process.env.CONTRACT_RUNS ?? 150)
 const SEED = Number(process.env.CONTRACT_SEED ?? 20_261_123)
 const CALLER = 'aurora'
 
+/** More than any answer here has, and less than most. */
+const AMPLE_BYTES = 64 * 1024 * 1024
+const TINY_BYTES = 100
+
+/** An answer that was read to its end. */
+interface ReadAnswer {
+  readonly totalCount: number | null
+  readonly rows: readonly { readonly texts: readonly string[]; readonly keys: readonly (string | null)[] }[]
+}
+
+async function readAnswers(answers: readonly Answer[]): Promise<readonly ReadAnswer[]> {
+  const read: ReadAnswer[] = []
+  for (const { first, rest } of answers) {
+    const chunks = [first]
+    if (rest) for await (const chunk of rest) chunks.push(chunk)
+    const totals = chunks.flatMap(({ totalCount }) => (totalCount === null ? [] : [totalCount]))
+    expect(totals.length).toBeLessThanOrEqual(1)
+    read.push({ totalCount: totals[0] ?? null, rows: chunks.flatMap(rowsOf) })
+  }
+  return read
+}
+
+function rowsOf({ count, texts, keys }: Chunk): ReadAnswer['rows'] {
+  for (const column of texts) expect(column.count).toBe(count)
+  for (const column of keys) expect(column).toHaveLength(count)
+  return Array.from({ length: count }, (_, row) => ({
+    texts: texts.map((column) => textOf(column.at(row))),
+    keys: keys.map((column) => column[row] ?? null),
+  }))
+}
+
 interface Asked {
   readonly plan: AuthorizedPlan
   readonly values: Values
@@ -52,20 +84,23 @@ export function connectorContract(name: string, makeHarness: MakeHarness): void 
       await harness?.close()
     })
 
-    const ask = async (connector: Connector, asked: readonly Asked[]): Promise<readonly Chunk[]> => {
+    const ask = async (connector: Connector, asked: readonly Asked[], bufferBytes = AMPLE_BYTES): Promise<readonly ReadAnswer[]> => {
       const statements = asked.map(({ plan, values }) => ({ native: connector.compile(plan).native, values }))
-      return connector.execute(statements, CALLER, { signal: new AbortController().signal, deadlineMs: 10_000 })
+      return readAnswers(await connector.execute(statements, CALLER, { signal: new AbortController().signal, deadlineMs: 10_000, bufferBytes }))
     }
 
-    const same = async (asked: readonly Asked[]): Promise<readonly Chunk[]> => {
+    /** Whole, and in pieces. */
+    const same = async (asked: readonly Asked[]): Promise<readonly ReadAnswer[]> => {
       const expected = await ask(oracle, asked)
-      const given = await ask(harness.connector, asked).catch(async (error: unknown) => {
-        // One of several: find it, so that the failure tells which.
-        if (asked.length > 1) for (const one of asked) await same([one])
-        throw new Error(`the store failed.\n${asked.map((one) => explained(harness.connector, one)).join('\n')}`, { cause: rootCause(error) })
-      })
-      for (const [index, one] of asked.entries())
-        if (printed(given[index]) !== printed(expected[index])) fail(printed(given[index]), printed(expected[index]), explained(harness.connector, one))
+      for (const bufferBytes of [AMPLE_BYTES, TINY_BYTES]) {
+        const given = await ask(harness.connector, asked, bufferBytes).catch(async (error: unknown) => {
+          // One of several: find it, so that the failure tells which.
+          if (asked.length > 1) for (const one of asked) await same([one])
+          throw new Error(`the store failed.\n${asked.map((one) => explained(harness.connector, one)).join('\n')}`, { cause: rootCause(error) })
+        })
+        for (const [index, one] of asked.entries())
+          if (printed(given[index]) !== printed(expected[index])) fail(printed(given[index]), printed(expected[index]), explained(harness.connector, one))
+      }
       return expected
     }
 
@@ -79,7 +114,7 @@ export function connectorContract(name: string, makeHarness: MakeHarness): void 
               const grant = draw.grant(root)
               const plan = draw.plan(root, grant)
               const claims = draw.claims()
-              const read = async (list: Plan): Promise<readonly Chunk[]> =>
+              const read = async (list: Plan): Promise<readonly ReadAnswer[]> =>
                 ask(oracle, [{ plan: authorized(list, grant, data), values: { slots: draw.slots, claims } }])
               const starts = await drawnStarts(plan, draw, read)
               await same([{ plan: authorized(plan, grant, data, starts), values: { slots: draw.slots, claims } }])
@@ -189,13 +224,35 @@ export function connectorContract(name: string, makeHarness: MakeHarness): void 
       })
     })
 
+    describe('requests at one time', () => {
+      it('are answered each as if it were alone, lookups by key above all', async () => {
+        for (const type of ['Thing', 'Person']) {
+          const entity = data.catalog.entities.get(type)
+          const where: Predicate = {
+            kind: 'and',
+            terms: (entity?.key ?? []).map((field, index) => ({ kind: 'compare', field, op: '=', operand: { kind: 'slot', index } })),
+          }
+          const one = list(type, where)
+          if (one.kind !== 'list') throw new Error('a list was asked for')
+          const fields = one.list.fields.filter(({ kind }) => kind === 'nodes')
+          const plan = authorized({ ...one, list: { ...one.list, limit: { kind: 'constant', value: 1 }, fields } }, everything(data), data)
+          const lookups = [...data.keys(type), ...data.keys(type)].map((key) => [{ plan, values: { slots: key, claims: NO_VALUES.claims } }])
+          for (let start = 0; start < lookups.length; start += 60) {
+            const asked = lookups.slice(start, start + 60)
+            const given = await Promise.all(asked.map(async (lookup) => ask(harness.connector, lookup)))
+            for (const [index, lookup] of asked.entries()) expect(printed(given[index]?.[0])).toBe(printed((await ask(oracle, lookup))[0]))
+          }
+        }
+      }, 120_000)
+    })
+
     describe('an end that comes early', () => {
       const plan = (): AuthorizedPlan => authorized(list('Thing', ALL), everything(data), data)
 
       it('is SOURCE_TIMEOUT when the signal was aborted before', async () => {
         const { connector } = harness
         const statement = { native: connector.compile(plan()).native, values: NO_VALUES }
-        const execution = connector.execute([statement], CALLER, { signal: AbortSignal.abort(), deadlineMs: 10_000 })
+        const execution = connector.execute([statement], CALLER, { signal: AbortSignal.abort(), deadlineMs: 10_000, bufferBytes: AMPLE_BYTES })
         await expect(execution).rejects.toMatchObject({ code: 'SOURCE_TIMEOUT' })
       })
 
@@ -203,7 +260,9 @@ export function connectorContract(name: string, makeHarness: MakeHarness): void 
         const { connector } = harness
         const statement = { native: connector.compile(plan()).native, values: NO_VALUES }
         const signal = AbortSignal.abort(new GatewayError('CANCELLED', 'the caller went away'))
-        await expect(connector.execute([statement], CALLER, { signal, deadlineMs: 10_000 })).rejects.toMatchObject({ code: 'CANCELLED' })
+        await expect(connector.execute([statement], CALLER, { signal, deadlineMs: 10_000, bufferBytes: AMPLE_BYTES })).rejects.toMatchObject({
+          code: 'CANCELLED',
+        })
       })
 
       it('reaches the store within 250 ms, and leaves the connector usable', async () => {
@@ -212,7 +271,7 @@ export function connectorContract(name: string, makeHarness: MakeHarness): void 
         if (!endless) return
         const controller = new AbortController()
         const statement = { native: endless.compile(plan()).native, values: NO_VALUES }
-        const execution = endless.execute([statement], CALLER, { signal: controller.signal, deadlineMs: 10_000 })
+        const execution = endless.execute([statement], CALLER, { signal: controller.signal, deadlineMs: 10_000, bufferBytes: AMPLE_BYTES })
         const settled = expect(execution).rejects.toMatchObject({ code: 'SOURCE_TIMEOUT' })
         await new Promise((resolve) => setTimeout(resolve, 200))
         const abortedAt = performance.now()
@@ -228,7 +287,7 @@ export function connectorContract(name: string, makeHarness: MakeHarness): void 
         const { broken } = harness
         const statement = { native: broken.compile(authorized(list('Thing', ALL), everything(data), data)).native, values: NO_VALUES }
         const failure: unknown = await broken
-          .execute([statement], CALLER, { signal: new AbortController().signal, deadlineMs: 10_000 })
+          .execute([statement], CALLER, { signal: new AbortController().signal, deadlineMs: 10_000, bufferBytes: AMPLE_BYTES })
           .catch((error: unknown) => error)
         expect(failure).toBeInstanceOf(GatewayError)
         if (!(failure instanceof GatewayError)) return
@@ -279,7 +338,11 @@ function list(type: string, where: Predicate): Plan {
     { kind: 'nodes', responseKey: 'nodes', row },
     { kind: 'totalCount', responseKey: 'totalCount' },
   ]
-  return { kind: 'list', list: { type, where, order: [], limit: { kind: 'constant', value: 1_000 }, backward: false, cursor: null, fields, path: 'root' } }
+  return {
+    kind: 'list',
+    withKeys: true,
+    list: { type, where, order: [], limit: { kind: 'constant', value: 1_000 }, backward: false, cursor: null, fields, path: 'root' },
+  }
 }
 
 /** Something for each capability of filtering. */
@@ -314,12 +377,12 @@ function limited(data: ContractData, rows: Predicate): OwnerGrant {
 }
 
 /** Cursors for some of a plan's lists, each at a row that the list has: slots for them come after those of the request. */
-async function drawnStarts(plan: Plan, draw: Draw, read: (list: Plan) => Promise<readonly Chunk[]>): Promise<ReadonlyMap<string, PageStart>> {
+async function drawnStarts(plan: Plan, draw: Draw, read: (list: Plan) => Promise<readonly ReadAnswer[]>): Promise<ReadonlyMap<string, PageStart>> {
   const starts = new Map<string, PageStart>()
   if (plan.kind !== 'list') return starts
   for (const one of listsOf(plan.list)) {
     if (!draw.chance(30)) continue
-    const whole: Plan = { kind: 'list', list: { ...one, fields: [], limit: { kind: 'constant', value: 1_000 } } }
+    const whole: Plan = { kind: 'list', withKeys: true, list: { ...one, fields: [], limit: { kind: 'constant', value: 1_000 } } }
     // A list under a type that is not granted is null, and has no rows to start from.
     const [chunk] = await read(whole).catch(() => [])
     if (!chunk || chunk.rows.length === 0) continue
@@ -366,8 +429,8 @@ function explained(connector: Connector, { plan, values }: Asked): string {
   ].join('\n')
 }
 
-function printed(chunk: Chunk | undefined): string {
-  return chunk ? JSON.stringify([chunk.totalCount, chunk.rows.map(({ texts, keys }) => [texts, keys])]) : 'nothing'
+function printed(answer: ReadAnswer | undefined): string {
+  return answer ? JSON.stringify([answer.totalCount, answer.rows.map(({ texts, keys }) => [texts, keys])]) : 'nothing'
 }
 
 function fail(a: string, b: string, explanation: string): never {

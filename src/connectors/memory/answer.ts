@@ -22,26 +22,36 @@ import type {
 } from '../../query/plan.js'
 import type { Operand } from '../../query/predicate.js'
 import { jsonString, listJson, valueJson } from '../../query/value.js'
-import type { Chunk, Row } from '../connector.js'
+import type { Chunk } from '../connector.js'
+import { byteText, Texts } from '../texts.js'
 import { startOfUnit, startOfUnitIn } from './calendar.js'
 import type { Reading, ViewRow } from './row.js'
 
 /** What a root field asks of this store. */
 export function answer(reading: Reading): Chunk {
   const { plan } = reading.plan
-  return plan.kind === 'list' ? rootList(reading, plan.list) : { rows: rootGroups(reading, plan.aggregate), totalCount: null }
+  return plan.kind === 'list' ? rootList(reading, plan.list, plan.withKeys) : rootGroups(reading, plan.aggregate)
 }
 
 /** One row more than the page, which tells that there are more; a list that goes backward is read from its end. */
-function rootList(reading: Reading, list: ListPlan): Chunk {
+function rootList(reading: Reading, list: ListPlan, withKeys: boolean): Chunk {
   const page = pageOf(reading, list, reading.viewRows(list.type), 1)
   const selections = list.fields.flatMap((field): RowSelection[] => {
     if (field.kind === 'nodes') return [field.row]
     return field.kind === 'edges' ? field.fields.flatMap((edge) => (edge.kind === 'node' ? [edge.row] : [])) : []
   })
   const read = list.backward ? [...page.rows].reverse() : page.rows
-  const rows = read.map((row): Row => ({ texts: selections.map((selection) => rowJson(reading, selection, row)), keys: cursorTexts(list, row) }))
-  return { rows, totalCount: list.fields.some(({ kind }) => kind === 'totalCount') ? page.totalCount : null }
+  const keyed = withKeys ? read.map((row) => cursorTexts(list, row)) : []
+  return {
+    count: read.length,
+    texts: selections.map((selection) => Texts.of(read.map((row) => byteText(rowJson(reading, selection, row))))),
+    keys: columnsOf(keyed),
+    totalCount: list.fields.some(({ kind }) => kind === 'totalCount') ? page.totalCount : null,
+  }
+}
+
+function columnsOf(rows: readonly (readonly (string | null)[])[]): (string | null)[][] {
+  return (rows[0] ?? []).map((_, column) => rows.map((row) => row[column] ?? null))
 }
 
 // --- pages -----------------------------------------------------------------------------------------------------------------------------------------------------
@@ -222,7 +232,7 @@ function pageInfoFieldJson(list: ListPlan, page: Page, isContinued: boolean, { k
   }
 }
 
-/** For the gateway to seal: see `Row`. */
+/** For the gateway to seal: see `Chunk`. */
 function rawCursor(list: ListPlan, row: ViewRow): string {
   return `\x01${JSON.stringify([list.path, ...cursorTexts(list, row)])}\x02`
 }
@@ -233,8 +243,9 @@ function objectJson<Selected extends { readonly responseKey: string }>(fields: r
 
 // --- groups ----------------------------------------------------------------------------------------------------------------------------------------------------
 
-function rootGroups(reading: Reading, aggregate: AggregatePlan): Row[] {
-  return released(reading, aggregate, reading.viewRows(aggregate.type)).map((group) => ({ texts: [], keys: groupTexts(aggregate, group) }))
+function rootGroups(reading: Reading, aggregate: AggregatePlan): Chunk {
+  const groups = released(reading, aggregate, reading.viewRows(aggregate.type)).map((group) => groupTexts(aggregate, group))
+  return { count: groups.length, texts: [], keys: columnsOf(groups), totalCount: null }
 }
 
 /** The owner's own groups; where owners are combined, the plan that each of them gets has neither `having` nor a limit. */

@@ -2,12 +2,14 @@
  * A store in memory: the meaning of plans, written for clarity. It shares nothing with the compilers of other stores, so that the contract suite can hold their
  * answers against this one's, byte for byte.
  */
+import type { Signal } from '../../abort.js'
 import { GatewayError, invariant } from '../../errors.js'
 import type { AuthorizedPlan } from '../../query/plan.js'
 import type { Predicate } from '../../query/predicate.js'
 import { ALL } from '../../query/predicate.js'
-import type { Capability, Chunk, Connector, ExecuteOptions, Statement } from '../connector.js'
+import type { Answer, Capability, Connector, ExecuteOptions, Statement } from '../connector.js'
 import { answer } from './answer.js'
+import { handedOver } from './pieces.js'
 import { Reading } from './row.js'
 import type { MemoryTable } from './stored.js'
 
@@ -43,18 +45,14 @@ export class MemoryConnector implements Connector<AuthorizedPlan> {
   }
 
   /** @throws GatewayError SOURCE_UNAVAILABLE once closed; for an aborted signal its reason, or SOURCE_TIMEOUT. It answers at once, so that nothing can be cancelled. */
-  async execute(statements: readonly Statement<AuthorizedPlan>[], caller: string, options: ExecuteOptions): Promise<readonly Chunk[]> {
+  async execute(statements: readonly Statement<AuthorizedPlan>[], caller: string, options: ExecuteOptions): Promise<readonly Answer[]> {
     if (this.isClosed) throw new GatewayError('SOURCE_UNAVAILABLE', 'the store is closed')
-    if (options.signal.aborted) {
-      const reason: unknown = options.signal.reason
-      throw reason instanceof GatewayError ? reason : new GatewayError('SOURCE_TIMEOUT', 'the request is over', { cause: reason })
-    }
-    return Promise.resolve(
-      statements.map(({ native, values }) => {
-        invariant(native.caller === caller, 'a plan runs for the caller that it was made for')
-        return answer(new Reading(native, values, this.parts.tables, this.parts.pseudonymKey))
-      }),
-    )
+    endIfAborted(options.signal)
+    const chunks = statements.map(({ native, values }) => {
+      invariant(native.caller === caller, 'a plan runs for the caller that it was made for')
+      return answer(new Reading(native, values, this.parts.tables, this.parts.pseudonymKey))
+    })
+    return Promise.resolve(handedOver(chunks, options.bufferBytes, () => endIfAborted(options.signal)))
   }
 
   describe(native: AuthorizedPlan): string {
@@ -65,4 +63,10 @@ export class MemoryConnector implements Connector<AuthorizedPlan> {
     this.isClosed = true
     return Promise.resolve()
   }
+}
+
+function endIfAborted(signal: Signal): void {
+  if (!signal.aborted) return
+  const reason: unknown = signal.reason
+  throw reason instanceof GatewayError ? reason : new GatewayError('SOURCE_TIMEOUT', 'the request is over', { cause: reason })
 }

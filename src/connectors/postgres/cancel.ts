@@ -18,6 +18,7 @@ export function cancelBackend(client: pg.ClientBase): Promise<void> {
       clearTimeout(timer)
       then()
     }
+    if (ssl && sslNegotiation !== 'direct') connection.on('connect', () => connection.requestSsl())
     connection.on(ssl ? 'sslconnect' : 'connect', () => connection.cancel(processID, secretKey))
     connection.on(
       'error',
@@ -31,12 +32,6 @@ export function cancelBackend(client: pg.ClientBase): Promise<void> {
 
 const CANCEL_TIMEOUT_MS = 2000
 
-/** Ends a client's connection without a word to the server; whoever waits for an answer on it gets an error. */
-export function disconnect(client: pg.ClientBase): void {
-  const { connection } = client as unknown as ConnectedClient
-  connection.stream.destroy()
-}
-
 /** What of the driver's client (`pg` 8.23, lib/client.js) `@types/pg` leaves out. `ssl` is as the URL and the settings say together. */
 interface ConnectedClient {
   readonly processID: number | null
@@ -45,13 +40,13 @@ interface ConnectedClient {
   readonly port: number
   readonly ssl: pg.ConnectionConfig['ssl'] | false
   readonly sslNegotiation: string
-  readonly connection: { readonly stream: { destroy(): void } }
 }
 
 /** The driver's connection (`pg` 8.23, lib/connection.js), of which @types/pg shows little. */
 interface CancelConnection {
   readonly stream: { destroy(): void }
   connect(port: number | string, host?: string): void
+  requestSsl(): void
   cancel(processID: number, secretKey: number): void
   on(event: string, listener: () => void): void
 }

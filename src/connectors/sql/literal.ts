@@ -4,7 +4,7 @@
  */
 import { invariant } from '../../errors.js'
 import type { Fragment, Parameter } from './fragment.js'
-import { quoteName } from './fragment.js'
+import { eachPart, quotedPath } from './fragment.js'
 import { encodeParameters } from './parameter.js'
 
 /**
@@ -13,12 +13,12 @@ import { encodeParameters } from './parameter.js'
  * INVARIANT: every operand is a constant; a claim or a value of a request is a bug of ours.
  */
 export function inlined(fragment: Fragment): string {
-  return fragment.parts
-    .map((part) => {
-      if (part.kind === 'text') return part.text
-      return part.kind === 'name' ? part.path.map(quoteName).join('.') : inlinedParameter(part.parameter)
-    })
-    .join('')
+  let text = ''
+  eachPart(fragment, (part) => {
+    if (part.kind === 'text') text += part.text
+    else text += part.kind === 'name' ? quotedPath(part.path) : inlinedParameter(part.parameter)
+  })
+  return text
 }
 
 function inlinedParameter(parameter: Parameter): string {

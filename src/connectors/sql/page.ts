@@ -52,7 +52,7 @@ function orderValue(key: OrderKey, scope: ViewScope, compiled: Compilation): Exp
     ...inner,
     nullable: true,
     stored: null,
-    sql: sql`(SELECT ${inner.sql} FROM ${fromTable(to)} WHERE ${conjunction(relationLink(step, scope, to, compiled))})`,
+    sql: sql`(SELECT ${inner.sql} FROM ${fromTable(to)} WHERE ${where(to, relationLink(step, scope, to, compiled), compiled)})`,
   }
 }
 

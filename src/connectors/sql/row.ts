@@ -1,37 +1,37 @@
-/** Rows as JSON text that PostgreSQL writes: one format call a row, nested rows and lists as correlated subqueries. */
+/** Rows as JSON that PostgreSQL writes: one format call a row, nested rows and lists as correlated subqueries. */
 import type { ListPlan, PageInfoField, RowField, RowSelection } from '../../query/plan.js'
 import { aggregateJson } from './aggregate.js'
 import type { Compilation } from './condition.js'
-import { conjunction, fieldValue, fromTable, openView, relationLink, relationOf, relationShown, TRUE } from './condition.js'
-import { jsonText, sortText } from './expression.js'
+import { fieldValue, fromTable, openView, relationLink, relationOf, relationShown, TRUE, where } from './condition.js'
+import { jsonOf, sortText } from './expression.js'
 import type { Fragment } from './fragment.js'
 import { constant, EMPTY, join, name, parameter, sql } from './fragment.js'
-import { type Member, objectJson } from './object-json.js'
+import { asked, formatted, type Json, type Member, objectJson } from './object-json.js'
 import { isAbsent, keyValues, pageOf, sortTerms, type ViewScope } from './page.js'
 
-export function rowJson(row: RowSelection, scope: ViewScope, compiled: Compilation): Fragment {
+export function rowJson(row: RowSelection, scope: ViewScope, compiled: Compilation): Json {
   const members = row.fields.map((field): Member => ({ key: field.responseKey, value: memberValue(field, row, scope, compiled) }))
   return objectJson(members)
 }
 
-function memberValue(field: RowField, row: RowSelection, scope: ViewScope, compiled: Compilation): Fragment | string {
+function memberValue(field: RowField, row: RowSelection, scope: ViewScope, compiled: Compilation): Json {
   switch (field.kind) {
     case 'typename':
-      return JSON.stringify(row.type)
+      return [JSON.stringify(row.type)]
     case 'organization':
-      return JSON.stringify(compiled.plan.organization)
+      return [JSON.stringify(compiled.plan.organization)]
     case 'absent':
-      return 'null'
+      return NULL_JSON
     case 'id':
-      return idJson(scope, compiled)
+      return [idJson(scope, compiled)]
     case 'value':
-      return scope.view.fields.get(field.field)?.kind === 'absent' ? 'null' : jsonText(fieldValue(scope, field.field, compiled))
+      return scope.view.fields.get(field.field)?.kind === 'absent' ? NULL_JSON : jsonOf(fieldValue(scope, field.field, compiled))
     case 'toOne':
       return toOneJson(field, scope, compiled)
     case 'list':
       return nestedListJson(field, scope, compiled)
     case 'aggregate': {
-      if (isAbsent(field.field, scope)) return 'null'
+      if (isAbsent(field.field, scope)) return NULL_JSON
       const to = openView(relationOf(field.field, scope, compiled).target, compiled)
       const link = to ? relationLink(field.field, scope, to, compiled) : []
       return whereShown(field.field, scope, compiled, aggregateJson(field.aggregate, to, link, compiled))
@@ -39,18 +39,20 @@ function memberValue(field: RowField, row: RowSelection, scope: ViewScope, compi
   }
 }
 
+const NULL_JSON: Json = ['null']
+
 /** A conditional relation is null where its condition fails. */
-function whereShown(field: string, scope: ViewScope, compiled: Compilation, value: Fragment): Fragment {
+function whereShown(field: string, scope: ViewScope, compiled: Compilation, value: Json): Json {
   const shown = relationShown(field, scope, compiled)
-  return shown === TRUE ? value : sql`(CASE WHEN ${shown} THEN ${value} ELSE 'null' END)`
+  return shown === TRUE ? value : [sql`(CASE WHEN ${shown} THEN ${formatted(value)} ELSE 'null' END)`]
 }
 
-function toOneJson(field: Extract<RowField, { kind: 'toOne' }>, scope: ViewScope, compiled: Compilation): Fragment | string {
-  if (isAbsent(field.field, scope)) return 'null'
+function toOneJson(field: Extract<RowField, { kind: 'toOne' }>, scope: ViewScope, compiled: Compilation): Json {
+  if (isAbsent(field.field, scope)) return NULL_JSON
   const to = openView(field.row.type, compiled)
-  if (!to) return 'null'
-  const link = conjunction(relationLink(field.field, scope, to, compiled))
-  return sql`coalesce((SELECT ${rowJson(field.row, to, compiled)} FROM ${fromTable(to)} WHERE ${link}), 'null')`
+  if (!to) return NULL_JSON
+  const link = where(to, relationLink(field.field, scope, to, compiled), compiled)
+  return [sql`coalesce((SELECT ${formatted(rowJson(field.row, to, compiled))} FROM ${fromTable(to)} WHERE ${link}), 'null')`]
 }
 
 /** The global id: base64url of the JSON list of type, organization and the key as the caller sees it. */
@@ -64,16 +66,16 @@ export function idJson(scope: ViewScope, compiled: Compilation): Fragment {
 
 // --- nested lists ----------------------------------------------------------------------------------------------------------------------------------------------
 
-function nestedListJson(field: Extract<RowField, { kind: 'list' }>, scope: ViewScope, compiled: Compilation): Fragment | string {
-  if (isAbsent(field.field, scope)) return 'null'
+function nestedListJson(field: Extract<RowField, { kind: 'list' }>, scope: ViewScope, compiled: Compilation): Json {
+  if (isAbsent(field.field, scope)) return NULL_JSON
   const { list } = field
   const to = openView(list.type, compiled)
   const links = to ? relationLink(field.field, scope, to, compiled) : []
   return whereShown(field.field, scope, compiled, connectionJson(list, to, links, compiled))
 }
 
-/** A whole connection as one JSON text; a null scope is an empty view. */
-function connectionJson(list: ListPlan, scope: ViewScope | null, links: readonly Fragment[], compiled: Compilation): Fragment {
+/** A whole connection; a null scope is an empty view. */
+function connectionJson(list: ListPlan, scope: ViewScope | null, links: readonly Fragment[], compiled: Compilation): Json {
   const wantsMore = list.fields.some(
     (field) => field.kind === 'pageInfo' && field.fields.some((info) => info.kind === (list.backward ? 'hasPreviousPage' : 'hasNextPage')),
   )
@@ -90,18 +92,18 @@ function connectionJson(list: ListPlan, scope: ViewScope | null, links: readonly
   const inPage = wantsMore ? sql` FILTER (WHERE p.n <= ${limit})` : EMPTY
   // Said wherever rows are numbered: another aggregate with an order of its own (a cursor's) would otherwise lend it to this one.
   const inOrder = numbered ? (list.backward ? sql` ORDER BY p.n DESC` : sql` ORDER BY p.n`) : EMPTY
-  const all = (column: Fragment): Fragment => sql`coalesce(string_agg(${column}, ','${inOrder})${inPage}, '')`
+  const all = (column: Fragment): Fragment => sql`string_agg(${column}, ','${inOrder})${inPage}`
   for (const field of list.fields) {
-    if (field.kind === 'typename') members.push({ key: field.responseKey, value: JSON.stringify(`${list.type}Connection`) })
+    if (field.kind === 'typename') members.push({ key: field.responseKey, value: [JSON.stringify(`${list.type}Connection`)] })
     else if (field.kind === 'totalCount') {
-      if (scope) count ??= sql`(SELECT count(*) FROM ${fromTable(scope)} WHERE ${pageOf(list, scope, links, 0, compiled).filter})::text`
-      members.push({ key: field.responseKey, value: count ?? '0' })
+      if (scope) count ??= sql`(SELECT count(*) FROM ${fromTable(scope)} WHERE ${pageOf(list, scope, links, 0, compiled).filter})`
+      members.push({ key: field.responseKey, value: [count ?? '0'] })
     } else if (field.kind === 'nodes' || field.kind === 'edges') {
       const column = name('p', `j${columns.length}`)
-      if (!scope) members.push({ key: field.responseKey, value: '[]' })
+      if (!scope) members.push({ key: field.responseKey, value: ['[]'] })
       else {
-        columns.push(field.kind === 'nodes' ? rowJson(field.row, scope, compiled) : edgeJson(field.fields, list, scope, compiled))
-        members.push({ key: field.responseKey, value: sql`('[' || ${all(column)} || ']')` })
+        columns.push(formatted(field.kind === 'nodes' ? rowJson(field.row, scope, compiled) : edgeJson(field.fields, list, scope, compiled)))
+        members.push({ key: field.responseKey, value: ['[', all(column), ']'] })
       }
     } else members.push({ key: field.responseKey, value: pageInfoJson(field.fields, list, scope !== null, limit, compiled) })
   }
@@ -112,14 +114,14 @@ function connectionJson(list: ListPlan, scope: ViewScope | null, links: readonly
   const { tail } = pageOf(list, scope, links, wantsMore ? 1 : 0, compiled)
   const rows = sql`SELECT ${selected.length === 0 ? sql`1 AS one` : join(selected, ', ')}${tail}`
   const page = numbered ? sql`SELECT q.*, row_number() OVER () AS n FROM (${rows}) AS q` : rows
-  return sql`(SELECT ${objectJson(members)} FROM (${page}) AS p)`
+  return asked(objectJson(members), (value) => sql`(SELECT ${value} FROM (${page}) AS p)`)
 }
 
-function edgeJson(fields: Extract<ListPlan['fields'][number], { kind: 'edges' }>['fields'], list: ListPlan, scope: ViewScope, compiled: Compilation): Fragment {
+function edgeJson(fields: Extract<ListPlan['fields'][number], { kind: 'edges' }>['fields'], list: ListPlan, scope: ViewScope, compiled: Compilation): Json {
   return objectJson(
     fields.map((field): Member => {
-      if (field.kind === 'typename') return { key: field.responseKey, value: JSON.stringify(`${list.type}Edge`) }
-      if (field.kind === 'cursor') return { key: field.responseKey, value: cursorText(list, scope, compiled) }
+      if (field.kind === 'typename') return { key: field.responseKey, value: [JSON.stringify(`${list.type}Edge`)] }
+      if (field.kind === 'cursor') return { key: field.responseKey, value: [cursorText(list, scope, compiled)] }
       return { key: field.responseKey, value: rowJson(field.row, scope, compiled) }
     }),
   )
@@ -132,25 +134,25 @@ function cursorText(list: ListPlan, scope: ViewScope, compiled: Compilation): Fr
   return sql`(chr(1) || to_json(ARRAY[${join([sql`${constant(list.path)}::text`, ...texts], ', ')}])::text || chr(2))`
 }
 
-function pageInfoJson(fields: readonly PageInfoField[], list: ListPlan, hasRows: boolean, limit: Fragment, compiled: Compilation): Fragment {
+function pageInfoJson(fields: readonly PageInfoField[], list: ListPlan, hasRows: boolean, limit: Fragment, compiled: Compilation): Json {
   const given = compiled.plan.starts.has(list.path) ? 'true' : 'false'
   const more: Fragment | string = hasRows ? sql`(CASE WHEN count(*) > ${limit} THEN 'true' ELSE 'false' END)` : 'false'
   return objectJson(
     fields.map((field): Member => {
       switch (field.kind) {
         case 'typename':
-          return { key: field.responseKey, value: '"PageInfo"' }
+          return { key: field.responseKey, value: ['"PageInfo"'] }
         case 'hasNextPage':
-          return { key: field.responseKey, value: list.backward ? given : more }
+          return { key: field.responseKey, value: [list.backward ? given : more] }
         case 'hasPreviousPage':
-          return { key: field.responseKey, value: list.backward ? more : given }
+          return { key: field.responseKey, value: [list.backward ? more : given] }
         case 'startCursor':
         case 'endCursor': {
-          if (!hasRows) return { key: field.responseKey, value: 'null' }
+          if (!hasRows) return { key: field.responseKey, value: NULL_JSON }
           // The first row read is the page's first one, unless the page is read from its end.
           const isFirst = (field.kind === 'startCursor') !== list.backward
           const direction = isFirst ? sql`p.n` : sql`p.n DESC`
-          return { key: field.responseKey, value: sql`coalesce((array_agg(p.c ORDER BY ${direction}) FILTER (WHERE p.n <= ${limit}))[1], 'null')` }
+          return { key: field.responseKey, value: [sql`coalesce((array_agg(p.c ORDER BY ${direction}) FILTER (WHERE p.n <= ${limit}))[1], 'null')`] }
         }
       }
     }),

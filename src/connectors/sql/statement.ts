@@ -8,10 +8,11 @@ import { compilation, fromTable, openView } from './condition.js'
 import { sortText } from './expression.js'
 import type { Fragment, Parameter } from './fragment.js'
 import { join, name, render, sql } from './fragment.js'
+import { formatted } from './object-json.js'
 import { pageOf, sortTerms, type ViewScope } from './page.js'
 import { rowJson } from './row.js'
 
-/** A statement ready for its values. Columns: `total` and a mark that a row is there (where `hasTotal`), texts, keys. */
+/** A statement ready for its values. Columns: `total` and a mark that a row is there (where `hasTotal`), texts, and keys where the plan asks for them. */
 export interface SqlStatement {
   readonly kind: 'statement'
   readonly text: string
@@ -39,26 +40,35 @@ export function compileStatement(plan: AuthorizedPlan): SqlStatement | EmptyAnsw
     invariant(entity, `type \`${aggregate.type}\``)
     return { kind: 'empty', hasTotal: false, aggregate: { plan: aggregate, entity } }
   }
-  const { list } = plan.plan
+  const { list, withKeys } = plan.plan
   const hasTotal = list.fields.some((field) => field.kind === 'totalCount')
   const scope = openView(list.type, compiled)
   if (!scope) return { kind: 'empty', hasTotal, aggregate: null }
-  return listStatement(list, scope, hasTotal, compiled)
+  return listStatement(list, scope, { hasTotal, withKeys }, compiled)
 }
 
-function listStatement(list: ListPlan, scope: ViewScope, hasTotal: boolean, compiled: Compilation): SqlStatement {
+interface ListColumns {
+  readonly hasTotal: boolean
+  readonly withKeys: boolean
+}
+
+function listStatement(list: ListPlan, scope: ViewScope, { hasTotal, withKeys }: ListColumns, compiled: Compilation): SqlStatement {
   const rows = list.fields.flatMap((field) => {
     if (field.kind === 'nodes') return [field.row]
     return field.kind === 'edges' ? field.fields.flatMap((edge) => (edge.kind === 'node' ? [edge.row] : [])) : []
   })
-  const texts = rows.map((row) => rowJson(row, scope, compiled))
-  const terms = sortTerms(list, scope, compiled)
-  const keys = [...terms.order, ...terms.key].map((term) => sortText(term.value))
+  const texts = rows.map((row) => formatted(rowJson(row, scope, compiled)))
+  const keys = withKeys ? keyTexts(list, scope, compiled) : []
   const { tail, filter } = pageOf(list, scope, [], 1, compiled)
   if (!hasTotal) return { kind: 'statement', ...render(sql`SELECT ${join([...texts, ...keys], ', ')}${tail}`), texts: texts.length, hasTotal }
-  const columns = [...texts, ...keys].map((column, index): Fragment => sql`${column} AS ${name(`c${index}`)}`)
+  const page = [sql`'1' AS present`, ...[...texts, ...keys].map((column, index): Fragment => sql`${column} AS ${name(`c${index}`)}`)]
   const count = sql`SELECT count(*) AS total FROM ${fromTable(scope)} WHERE ${filter}`
   // One row is there even where the page is empty: it carries the count.
-  const page = sql`SELECT w.total::text, p.* FROM (${count}) AS w LEFT JOIN (SELECT '1' AS present, ${join(columns, ', ')}${tail}) AS p ON TRUE`
-  return { kind: 'statement', ...render(page), texts: texts.length, hasTotal }
+  const whole = sql`SELECT w.total::text, p.* FROM (${count}) AS w LEFT JOIN (SELECT ${join(page, ', ')}${tail}) AS p ON TRUE`
+  return { kind: 'statement', ...render(whole), texts: texts.length, hasTotal }
+}
+
+function keyTexts(list: ListPlan, scope: ViewScope, compiled: Compilation): readonly Fragment[] {
+  const { order, key } = sortTerms(list, scope, compiled)
+  return [...order, ...key].map((term) => sortText(term.value))
 }

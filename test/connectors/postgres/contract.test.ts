@@ -32,8 +32,8 @@ connectorContract('postgres', async (data) => {
 
 function connectorTo(database: TestDatabase): PostgresConnector {
   const connection = { connectionString: database.url() }
-  const pool = new pg.Pool({ ...connection, max: 2 })
-  return new PostgresConnector({ store: 'main', pool, connection, waitingMax: 10, named: true, preparedMax: 100 })
+  const pool = { max: 2, waitingMax: 100, connectMs: 5_000, idleMs: 60_000 }
+  return new PostgresConnector({ store: 'main', pool, connection, named: true, preparedMax: 100 })
 }
 
 /** What an owner may have set for its own tools must not change an answer. */
