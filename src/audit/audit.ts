@@ -4,6 +4,7 @@ import { CheckpointKeeper, type CheckpointEvent } from './checkpoint-keeper.js'
 import type { CheckpointSigner } from './checkpoint.js'
 import { LedgerStore } from './ledger-store.js'
 import { PostgresLedger, type LedgerLimits } from './ledger.js'
+import type { Random } from './uuid.js'
 
 export interface AuditParts {
   /** Connections to the gateway's own database, migrated. The ledger uses one or two at a time. Not in `pipeline` mode: a hung connection could not be ended. */
@@ -19,6 +20,7 @@ export interface AuditParts {
   readonly now: () => number
   /** A UUID of this process's run. */
   readonly process: string
+  readonly random: Random
   readonly report: (event: CheckpointEvent) => void
 }
 
@@ -33,7 +35,7 @@ export interface Audit {
 /** Opens the ledgers. Those whose tree could be checked take entries when this returns; `ledger.obstacle()` says what is wrong with the others. */
 export async function openAudit(parts: AuditParts): Promise<Audit> {
   const store = new LedgerStore(parts.pool, parts.limits.timeoutMs)
-  const ledger = new PostgresLedger({ store, limits: parts.limits, now: parts.now, process: parts.process })
+  const ledger = new PostgresLedger({ store, limits: parts.limits, now: parts.now, process: parts.process, random: parts.random })
   const keeper = new CheckpointKeeper({
     store,
     signers: parts.signers,
@@ -44,6 +46,7 @@ export async function openAudit(parts: AuditParts): Promise<Audit> {
     report: parts.report,
   })
   await keeper.start()
+  ledger.start()
   return {
     ledger,
     keeper,

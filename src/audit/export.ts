@@ -5,7 +5,7 @@ import { formatKey, verifyCheckpoint } from './checkpoint.js'
 import type { LedgerStore, StoredTree } from './ledger-store.js'
 import type { Ledger, Receipt } from './ledger.js'
 import { Frontier, inclusionRanges, leafHash } from './merkle.js'
-import { SALT_BYTES, seal, type ExportEntry, type ExportFilter } from './record.js'
+import { SALT_BYTES, seal, type ExportEntry, type ExportFilter, type SealedEntry } from './record.js'
 import { uuidV7, type Random } from './uuid.js'
 import { BUNDLE_FORMAT, bundleLine, type BundleEntry } from './verify.js'
 
@@ -44,7 +44,7 @@ export async function exportLedger(
   const { size } = await parts.store.state(organization)
   const chosen = await digestOf(parts.store.entries(organization, filter, size))
   const record = exportEntry({ ...order, filter }, { size, ...chosen }, parts)
-  const receipt = await recordExport(record, parts)
+  const receipt = await recordExport(organization, record, parts)
   const checkpoint = await parts.keeper.checkpoint(organization)
   const tree = parts.store.tree(organization, verifyCheckpoint(checkpoint.note, key).size)
   const line = async (value: Parameters<typeof bundleLine>[0]): Promise<void> => write(`${bundleLine(value)}\n`)
@@ -82,10 +82,10 @@ async function digestOf(entries: AsyncIterable<{ readonly text: string }>): Prom
   return { count: leaves.size, root: leaves.root().toString('base64') }
 }
 
-function exportEntry(order: ExportOrder, of: Omit<ExportEntry['export'], 'filter'>, parts: ExportParts): ReturnType<typeof seal> {
+function exportEntry(order: ExportOrder, of: Omit<ExportEntry['export'], 'filter'>, parts: ExportParts): SealedEntry {
   const timeMs = parts.now()
   const entry: ExportEntry = {
-    v: 1,
+    v: 2,
     kind: 'audit-export',
     id: uuidV7(timeMs, parts.random),
     time: new Date(timeMs).toISOString(),
@@ -98,11 +98,11 @@ function exportEntry(order: ExportOrder, of: Omit<ExportEntry['export'], 'filter
   return seal(entry, parts.random(SALT_BYTES))
 }
 
-async function recordExport(record: ReturnType<typeof seal>, { ledger }: ExportParts): Promise<Receipt> {
+async function recordExport(organization: string, record: SealedEntry, { ledger }: ExportParts): Promise<Receipt> {
   // An export is authorized by no policy, so whatever epoch is current will do.
   const { epoch } = await ledger.currentEpoch()
-  const receipts = await ledger.append({ epoch, entries: new Map([[record.entry.ledger, record]]) })
-  const receipt = receipts.get(record.entry.ledger)
+  const receipts = await ledger.append({ epoch, entries: new Map([[organization, record]]) })
+  const receipt = receipts.get(organization)
   if (receipt === undefined) throw new GatewayError('AUDIT_UNAVAILABLE', 'the export has no receipt')
   return receipt
 }

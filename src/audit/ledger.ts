@@ -4,9 +4,21 @@
  * Requests in flight share one commit: while one batch is being made durable the next one gathers, and it starts when that one has ended. Whoever gets a receipt
  * has an entry that is durable; whoever gets an error may have one or not, and must give no data.
  */
-import { GatewayError, type Code } from '../errors.js'
-import { NotDurable, type LedgerStore, type PlacedEntry, type Placement, type PolicyEpoch, type TreeState } from './ledger-store.js'
-import type { SealedEntry } from './record.js'
+import { GatewayError, invariant, type Code } from '../errors.js'
+import { outcomesOf, sealedIntent, unknownOutcome, type Ending, type IntentDisclosure, type SealedIntent } from './intent.js'
+import {
+  NotDurable,
+  type Belief,
+  type IntentName,
+  type IntentsAsked,
+  type LedgerStore,
+  type Phase,
+  type PlacedEntry,
+  type PolicyEpoch,
+  type TreeState,
+} from './ledger-store.js'
+import type { EntryParts, SealedEntry } from './record.js'
+import type { Random } from './uuid.js'
 
 /** What proves that an entry is in a ledger. */
 export interface Receipt {
@@ -27,6 +39,28 @@ export interface LedgerRecord {
   readonly entries: ReadonlyMap<string, SealedEntry>
 }
 
+/** A request whose answer is about to stream. */
+export interface IntentRecord {
+  /** The policy epoch in which the request was authorized. */
+  readonly epoch: number
+  readonly intent: IntentDisclosure
+  readonly parts: EntryParts
+}
+
+/** A stream whose intent is durable. */
+export interface Begun {
+  /** Of the intent's entries, by ledger. */
+  readonly receipts: ReadonlyMap<string, Receipt>
+  /**
+   * Makes the outcome durable, whatever policies are in force by then. To be called once; what is never ended, or could not be, is closed as `unknown`.
+   *
+   * @returns a receipt for each ledger.
+   * @throws IntentClosed when it was closed as `unknown` already, because this process had not renewed its lease for too long.
+   * @throws GatewayError AUDIT_UNAVAILABLE when that could not be confirmed in time. In both cases the stream must not be completed.
+   */
+  end(ending: Ending): Promise<ReadonlyMap<string, Receipt>>
+}
+
 export interface Ledger {
   /**
    * Makes the entries durable.
@@ -36,6 +70,12 @@ export interface Ledger {
    * @throws GatewayError AUDIT_UNAVAILABLE when that could not be confirmed in time.
    */
   append(record: LedgerRecord): Promise<ReadonlyMap<string, Receipt>>
+  /**
+   * Makes the intent of an answer that will stream durable.
+   *
+   * @throws as `append`.
+   */
+  begin(record: IntentRecord): Promise<Begun>
   /** Counts a refusal of somebody unknown. Neither waits nor fails. */
   countRefusal(code: Code): void
   /** The policies in force. @throws GatewayError AUDIT_UNAVAILABLE */
@@ -57,7 +97,27 @@ export class StaleEpoch extends GatewayError {
   }
 }
 
-export interface LedgerLimits {
+/** Others have taken this process for gone, and have closed the intent as `unknown`. */
+export class IntentClosed extends GatewayError {
+  constructor() {
+    super('AUDIT_UNAVAILABLE', 'the intent was closed as unknown')
+    this.name = 'IntentClosed'
+  }
+}
+
+export interface LeaseLimits {
+  /** How long a process that has open intents is taken to be alive after it has renewed. */
+  readonly leaseMs: number
+  /** Between two renewals; a fraction of `leaseMs`. */
+  readonly renewMs: number
+  /** How often each process looks for intents of processes that are gone. */
+  readonly sweepMs: number
+}
+
+/** A process may be held up for ten seconds before its streams are closed as `unknown`; one that is gone shows in the ledger within half a minute. */
+export const LEASE: LeaseLimits = { leaseMs: 15_000, renewMs: 5_000, sweepMs: 15_000 }
+
+export interface LedgerLimits extends LeaseLimits {
   /** How long an append may wait for its receipt. */
   readonly timeoutMs: number
   /** Appends that wait or are under way, at most. */
@@ -75,6 +135,7 @@ export interface LedgerParts {
   readonly now: () => number
   /** A UUID of this process's run. */
   readonly process: string
+  readonly random: Random
 }
 
 export class PostgresLedger implements Ledger {
@@ -87,9 +148,21 @@ export class PostgresLedger implements Ledger {
   /** The largest size of each tree that this process knows to be durable. A smaller one later is a database that was set back. */
   private readonly sizes = new Map<string, number>()
   private readonly refusals: RefusalCounter
+  private readonly intents: IntentKeeper
 
   constructor(private readonly parts: LedgerParts) {
     this.refusals = new RefusalCounter(parts)
+    this.intents = new IntentKeeper(parts, (abandoned) => this.closeExpired(abandoned))
+  }
+
+  /** From now on, intents of processes that are gone are closed as `unknown`. */
+  start(): void {
+    this.intents.start()
+  }
+
+  /** Closes the intents whose processes are gone, at most one commit's. For `start`, which calls it every so often. @throws NotDurable */
+  async sweep(): Promise<void> {
+    await this.intents.sweep()
   }
 
   /** Lets a ledger take entries: its tree is consistent with the last checkpoint held outside of the database. */
@@ -116,6 +189,38 @@ export class PostgresLedger implements Ledger {
   }
 
   append(record: LedgerRecord): Promise<ReadonlyMap<string, Receipt>> {
+    return this.add({ ...record, phase: WHOLE })
+  }
+
+  async begin({ epoch, intent, parts }: IntentRecord): Promise<Begun> {
+    const { process, limits } = this.parts
+    const sealed = sealedIntent(intent, { ...parts, lease: process })
+    const names = namesOf(sealed)
+    this.intents.open(names)
+    try {
+      const receipts = await this.add({ epoch, entries: sealed.entries, phase: { kind: 'intent', lease: { process, leaseMs: limits.leaseMs } } })
+      return { receipts, end: (ending) => this.end(sealed, ending, parts.random) }
+    } catch (error) {
+      // Without a receipt it may be there all the same.
+      this.intents.settle(names, error instanceof StaleEpoch ? 'closed' : 'abandoned')
+      throw error
+    }
+  }
+
+  private async end(sealed: SealedIntent, ending: Ending, random: Random): Promise<ReadonlyMap<string, Receipt>> {
+    const names = namesOf(sealed)
+    try {
+      const receipts = await this.add({ epoch: null, entries: outcomesOf(sealed, ending, random), phase: { kind: 'outcomes', of: names } })
+      this.intents.settle(names, 'closed')
+      return receipts
+    } catch (error) {
+      // Also when it was closed already: perhaps not in all of its ledgers.
+      this.intents.settle(names, 'abandoned')
+      throw error
+    }
+  }
+
+  private add(record: Submission): Promise<ReadonlyMap<string, Receipt>> {
     const obstacle = this.obstacleOf(record)
     if (obstacle !== null) return Promise.reject(new GatewayError('AUDIT_UNAVAILABLE', obstacle))
     return new Promise((resolve, reject) => {
@@ -143,10 +248,11 @@ export class PostgresLedger implements Ledger {
   async close(): Promise<void> {
     this.closed = true
     await this.flushing
+    await this.intents.stop()
     await this.refusals.close()
   }
 
-  private obstacleOf(record: LedgerRecord): string | null {
+  private obstacleOf(record: Pick<LedgerRecord, 'entries'>): string | null {
     if (this.closed) return 'the ledger is closed'
     if (this.pendingCount >= this.parts.limits.queueMax) return 'too many entries wait for the ledger'
     for (const ledger of record.entries.keys()) {
@@ -178,11 +284,15 @@ export class PostgresLedger implements Ledger {
 
   private async flush(batch: readonly Pending[]): Promise<void> {
     let verdicts: Verdict[] = []
+    const ended = batch.flatMap(({ record: { phase } }) => (phase.kind === 'outcomes' ? phase.of : []))
+    const asked: IntentsAsked = ended.length === 0 ? { kind: 'none' } : { kind: 'named', names: ended }
     try {
-      await this.parts.store.commit((state) => {
-        verdicts = this.judge(batch, state)
+      await this.parts.store.commit((belief) => {
+        // Only what was read can refuse an entry for its epoch: whoever brings a new one may be right. And intents have more to write than entries.
+        if (!belief.isRead && batch.some(({ record }) => record.phase.kind !== 'whole' || record.epoch !== belief.epoch)) return null
+        verdicts = this.judge(batch, belief)
         return verdicts.flatMap((verdict) => (verdict.kind === 'place' ? verdict.placed : []))
-      })
+      }, asked)
     } catch (error) {
       for (const pending of batch) this.fail(pending, asUnavailable(error))
       return
@@ -194,23 +304,37 @@ export class PostgresLedger implements Ledger {
   }
 
   /** Decides each request of the batch alone, and gives those that pass their places. */
-  private judge(batch: readonly Pending[], state: Parameters<Placement>[0]): Verdict[] {
-    const next = new Map<string, number>()
-    for (const [ledger, tree] of state.trees) next.set(ledger, tree.size)
+  private judge(batch: readonly Pending[], state: Belief): Verdict[] {
+    const places = new Places(state.trees)
+    const open = new Set(state.open.map(keyOf))
     return batch.map((pending): Verdict => {
-      const { epoch, entries } = pending.record
+      const { epoch, entries, phase } = pending.record
       // Nobody waits for these any more; without a receipt an entry would only say what did not happen.
       if (pending.settled) return { kind: 'refuse', pending, error: new GatewayError('AUDIT_UNAVAILABLE', 'the ledger took too long') }
-      if (epoch !== state.epoch) return { kind: 'refuse', pending, error: new StaleEpoch(state.epoch) }
+      if (epoch !== null && epoch !== state.epoch) return { kind: 'refuse', pending, error: new StaleEpoch(state.epoch) }
       const obstacle = this.obstacleAt([...entries.keys()], state.trees)
       if (obstacle !== null) return { kind: 'refuse', pending, error: new GatewayError('AUDIT_UNAVAILABLE', obstacle) }
-      const placed = [...entries].map(([ledger, sealed]): PlacedEntry => {
-        const index = next.get(ledger) ?? 0
-        next.set(ledger, index + 1)
-        return { ledger, index, sealed }
-      })
+      if (phase.kind === 'outcomes' && !phase.of.every((name) => open.has(keyOf(name)))) return { kind: 'refuse', pending, error: new IntentClosed() }
+      const placed = [...entries].map(([ledger, sealed]) => places.place({ ledger, sealed, phase: phaseOf(phase, ledger) }))
       return { kind: 'place', pending, placed }
     })
+  }
+
+  /** One commit: an outcome `unknown` for each intent that is still open under the lock, whoever else looks for them. */
+  private async closeExpired(abandoned: readonly IntentName[]): Promise<void> {
+    const { store, limits, now, random } = this.parts
+    await store.commit(
+      (belief) => {
+        if (!belief.isRead) return null
+        const places = new Places(belief.trees)
+        return belief.open.flatMap((intent) => {
+          const sealed = unknownOutcome(intent.text, { timeMs: now(), random })
+          if (sealed === null || this.obstacleAt([intent.ledger], belief.trees) !== null) return []
+          return [places.place({ ledger: intent.ledger, sealed, phase: { kind: 'outcome', of: intent.id } })]
+        })
+      },
+      { kind: 'expired', abandoned, intentsMax: limits.batchMax },
+    )
   }
 
   /** A ledger may have been refused while the entry waited, and the database may have been set back since the last batch. */
@@ -227,7 +351,7 @@ export class PostgresLedger implements Ledger {
     const receipts = new Map<string, Receipt>()
     for (const { ledger, index, sealed } of placed) {
       this.sizes.set(ledger, Math.max(this.sizes.get(ledger) ?? 0, index + 1))
-      receipts.set(ledger, { entry: sealed.entry.id, ledger, leaf: sealed.leafHash.toString('base64'), index })
+      receipts.set(ledger, { entry: sealed.id, ledger, leaf: sealed.leafHash.toString('base64'), index })
     }
     if (this.settle(pending)) pending.resolve(receipts)
   }
@@ -248,8 +372,47 @@ export class PostgresLedger implements Ledger {
 
 export const SET_BACK = 'the database holds fewer entries than this process has seen durable'
 
+/** What waits for a commit. An epoch of null: it was judged when its intent was. */
+interface Submission extends Pick<LedgerRecord, 'entries'> {
+  readonly epoch: number | null
+  readonly phase: Exclude<Phase, { readonly kind: 'outcome' }> | { readonly kind: 'outcomes'; readonly of: readonly IntentName[] }
+}
+
+const WHOLE: Phase & { readonly kind: 'whole' } = { kind: 'whole' }
+
+function phaseOf(phase: Submission['phase'], ledger: string): Phase {
+  if (phase.kind !== 'outcomes') return phase
+  const name = phase.of.find((candidate) => candidate.ledger === ledger)
+  invariant(name !== undefined, 'an outcome has an intent in its ledger')
+  return { kind: 'outcome', of: name.id }
+}
+
+/** Dense places after the trees' ends. */
+class Places {
+  private readonly next = new Map<string, number>()
+
+  constructor(trees: ReadonlyMap<string, TreeState>) {
+    for (const [ledger, tree] of trees) this.next.set(ledger, tree.size)
+  }
+
+  place(entry: Omit<PlacedEntry, 'index'>): PlacedEntry {
+    const index = this.next.get(entry.ledger) ?? 0
+    this.next.set(entry.ledger, index + 1)
+    return { ...entry, index }
+  }
+}
+
+function namesOf({ entries }: SealedIntent): IntentName[] {
+  return [...entries].map(([ledger, { id }]) => ({ ledger, id }))
+}
+
+/** Ids and names of organizations hold no space. */
+function keyOf({ ledger, id }: IntentName): string {
+  return `${id} ${ledger}`
+}
+
 interface Pending {
-  readonly record: LedgerRecord
+  readonly record: Submission
   readonly resolve: (receipts: ReadonlyMap<string, Receipt>) => void
   readonly reject: (error: GatewayError) => void
   readonly timer: NodeJS.Timeout
@@ -267,6 +430,71 @@ function asUnavailable(error: unknown): GatewayError {
 
 function unavailable(error: unknown): never {
   throw asUnavailable(error)
+}
+
+/** The open intents of this process: renews its lease while there are some, and looks for those of others that did not renew. */
+class IntentKeeper {
+  private readonly opened = new Set<string>()
+  /** Of this process, but nobody will end them any more. Bounded by what may wait: each was a submission, and the next sweep takes them. */
+  private abandoned = new Map<string, IntentName>()
+  private renewing: NodeJS.Timeout | null = null
+  private sweeping: NodeJS.Timeout | null = null
+  private under: Promise<void> = Promise.resolve()
+  private stopped = false
+
+  constructor(
+    private readonly parts: LedgerParts,
+    private readonly close: (abandoned: readonly IntentName[]) => Promise<void>,
+  ) {}
+
+  start(): void {
+    if (this.stopped) return
+    this.sweeping = setTimeout(() => {
+      // What fails is tried again.
+      this.under = this.sweep().catch(() => undefined)
+      void this.under.then(() => this.start())
+    }, this.parts.limits.sweepMs).unref()
+  }
+
+  async stop(): Promise<void> {
+    this.stopped = true
+    if (this.renewing !== null) clearTimeout(this.renewing)
+    if (this.sweeping !== null) clearTimeout(this.sweeping)
+    await this.under
+  }
+
+  open(names: readonly IntentName[]): void {
+    for (const name of names) this.opened.add(keyOf(name))
+    this.schedule()
+  }
+
+  settle(names: readonly IntentName[], as: 'closed' | 'abandoned'): void {
+    for (const name of names) {
+      this.opened.delete(keyOf(name))
+      if (as === 'abandoned') this.abandoned.set(keyOf(name), name)
+    }
+  }
+
+  async sweep(): Promise<void> {
+    const names = [...this.abandoned]
+    // A look without the writers' lock: nearly always there is nothing.
+    if (names.length === 0 && !(await this.parts.store.hasExpired())) return
+    await this.close(names.map(([, name]) => name))
+    for (const [key] of names) this.abandoned.delete(key)
+  }
+
+  /** The intents themselves renew the lease when they are opened. */
+  private schedule(): void {
+    if (this.stopped || this.opened.size === 0) return
+    this.renewing ??= setTimeout(() => {
+      this.renewing = null
+      if (this.opened.size === 0) return
+      const { process, limits, store } = this.parts
+      // One that fails is made up for by the next; if none comes through, the lease expires as it should.
+      void store.renew({ process, leaseMs: limits.leaseMs }).catch(() => undefined)
+      this.schedule()
+    }, this.parts.limits.renewMs).unref()
+  }
 }
 
 /** Counts by code and interval. Memory is bounded by the number of codes: what could not be written waits in one frozen interval while the next one counts. */

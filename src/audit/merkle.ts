@@ -32,6 +32,11 @@ export function leafHash(leaf: Uint8Array): Buffer {
   return sha256(bytes)
 }
 
+/** `leafHash` of a text's UTF-8, without a copy of it. */
+export function leafTextHash(text: string): Buffer {
+  return sha256(`\0${text}`)
+}
+
 /**
  * SHA-256 over 0x01 || left || right. The prefix keeps a leaf from posing as a node.
  *

@@ -14,7 +14,7 @@ const MIGRATION_LOCK = [0x636f6e63, 1] as const
  * Applies what has not been applied yet, all in one transaction; processes that start together wait for each other.
  *
  * @param options `directory`: files `NNNN-name.sql`, applied by name. `gatewayRole`: the role that serves, when it is not the one that migrates; it gets to read
- *   and to add, and to change only the trees' sizes, the last checkpoints and the policy epoch.
+ *   and to add, and to change only the trees' sizes, the last checkpoints, the policy epoch, open intents and leases.
  * @returns the names of the files that were applied now.
  * @throws Error when an applied file has changed since, when the database knows a file that this version lacks, or when its encoding is not UTF-8.
  */
@@ -86,4 +86,6 @@ async function grant(client: pg.ClientBase, role: string): Promise<void> {
   await client.query(`GRANT INSERT ON concordat.ledger_entries, concordat.ledger_subtrees, concordat.refusal_counts TO ${name}`)
   await client.query(`GRANT INSERT, UPDATE ON concordat.ledger_state, concordat.ledger_checkpoints TO ${name}`)
   await client.query(`GRANT UPDATE ON concordat.policy_epoch TO ${name}`)
+  await client.query(`GRANT INSERT, DELETE ON concordat.open_intents TO ${name}`)
+  await client.query(`GRANT INSERT, UPDATE, DELETE ON concordat.process_leases TO ${name}`)
 }

@@ -9,9 +9,10 @@
  * So a changed entry fails its own proof, and one that was removed, added or moved after the export contradicts the trailer, which the checkpoint covers. Where
  * nothing was filtered, every index from 0 on must be there as well. There is one spelling for each bundle: any other byte is a mistake.
  */
+import { canonical } from './canonical-json.js'
 import { CheckpointError, parseBase64, parseKey, verifyCheckpoint, originOf, type Checkpoint, type CheckpointKey } from './checkpoint.js'
 import { Frontier, includes, leafHash } from './merkle.js'
-import { canonical, type ExportFilter } from './record.js'
+import type { ExportFilter } from './record.js'
 
 export const BUNDLE_FORMAT = 'concordat-audit/1'
 
@@ -228,7 +229,7 @@ class BundleCheck {
     if (!isProven) this.fail('the entry is not the one that the ledger holds at this place', entry.index)
     else if (hash.toString('base64') === this.options.receipt) this.receiptIndex = entry.index
     const leaf = parseLine(entry.leaf)
-    if (leaf === null || leaf.v !== 1) {
+    if (leaf === null || (leaf.v !== 1 && leaf.v !== 2)) {
       this.fail('the entry has a form that is not known here', entry.index)
       return null
     }

@@ -4,6 +4,8 @@ import pg from 'pg'
 import { openAudit, type Audit } from '../audit/audit.js'
 import { checkpointSigner, parseLedgerKey } from '../audit/checkpoint.js'
 import { LedgerStore } from '../audit/ledger-store.js'
+import { LEASE } from '../audit/ledger.js'
+import { pooledRandom } from '../audit/uuid.js'
 import type { Config, OrganizationConfig } from '../config.js'
 import { auditExport, auditKey, auditList, auditVerify } from './audit.js'
 import { UsageError, type Command, type CommandInput, type CommandOption } from './command.js'
@@ -125,9 +127,10 @@ function openLedger({ id, ledgerKey }: OrganizationConfig, config: Config, pool:
     signers: new Map([[id, checkpointSigner(id, parseLedgerKey(ledgerKey.reveal()))]]),
     checkpoints: config.gateway.checkpoints,
     checkpointMs,
-    limits: { timeoutMs, queueMax: queue, batchMax: batch, refusalsMs },
+    limits: { timeoutMs, queueMax: queue, batchMax: batch, refusalsMs, ...LEASE },
     now: () => Date.now(),
     process: randomUUID(),
+    random: pooledRandom(),
     // What keeps the ledger from being read is its obstacle, which the command says.
     report: () => undefined,
   })

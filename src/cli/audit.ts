@@ -5,7 +5,7 @@ import { open, readFile, rename, rm } from 'node:fs/promises'
 import { CheckpointError, checkpointKey, formatKey, originOf, parseKey, type CheckpointKey } from '../audit/checkpoint.js'
 import { exportFilter, exportLedger, type ExportOrder, type ExportParts } from '../audit/export.js'
 import type { LedgerStore, StoredEntry } from '../audit/ledger-store.js'
-import type { Entry, ExportFilter, Section } from '../audit/record.js'
+import type { Entry, ExportFilter, IntentSection, Section } from '../audit/record.js'
 import { verifyBundle, type Verification } from '../audit/verify.js'
 
 /** Takes text as it is to be shown, line feeds included. */
@@ -166,6 +166,14 @@ function summary({ index, text }: StoredEntry): string {
       return `${head}  for ${entry.purpose ?? 'no purpose'}  ${verdict(entry.outcome, entry.code)}  ${(entry.sections ?? []).map((section) => `${section.organization}: ${given(section)}`).join('; ')}`
     case 'disclosure':
       return `${head}  for ${entry.purpose ?? 'no purpose'}  ${(entry.sections ?? []).map((section) => `${verdict(section.outcome, section.code)} ${given(section)}`).join('; ')}`
+    case 'request-intent':
+      return `${head}  for ${entry.purpose ?? 'no purpose'}  began ${(entry.sections ?? []).map((section) => `${section.organization}: ${asked(section)}`).join('; ')}`
+    case 'disclosure-intent':
+      return `${head}  for ${entry.purpose ?? 'no purpose'}  began ${(entry.sections ?? []).map(asked).join('; ')}`
+    case 'request-outcome':
+      return `${head}  for ${entry.purpose ?? 'no purpose'}  ended ${entry.intent ?? ''}: ${verdict(entry.outcome, entry.code)}  ${(entry.sections ?? []).map((section) => `${section.organization}: ${rowsOf(section)}`).join('; ')}`
+    case 'disclosure-outcome':
+      return `${head}  for ${entry.purpose ?? 'no purpose'}  ended ${entry.intent ?? ''}: ${(entry.sections ?? []).map((section) => `${verdict(section.outcome, section.code)} ${rowsOf(section)}`).join('; ')}`
     case 'audit-export':
       return `${head}  exported ${entry.export?.count ?? 0} entries`
     case undefined:
@@ -177,9 +185,18 @@ function verdict(outcome: string | undefined, code: string | null | undefined): 
   return code === null || code === undefined ? (outcome ?? '') : `${outcome ?? ''} (${code})`
 }
 
-function given({ source, types, rows }: Section): string {
+function given(section: Section): string {
+  return `${rowsOf(section)} of ${asked(section)}`
+}
+
+/** Types and rule, which an intent has as well. */
+function asked({ source, types }: IntentSection): string {
   const rule = source.kind === 'agreement' ? `${source.agreement} v${source.version}` : `${source.roles.join('+')} v${source.version}`
-  return `${rows} rows of ${types.map(({ type }) => type).join(', ')} under ${rule}`
+  return `${types.map(({ type }) => type).join(', ')} under ${rule}`
+}
+
+function rowsOf({ rows }: { readonly rows: number | null }): string {
+  return rows === null ? 'nobody knows how many rows' : `${rows} rows`
 }
 
 /** Names come from tokens: nothing in them may move the cursor of a terminal or hide what follows. */

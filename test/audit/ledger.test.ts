@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
+import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals'
 import pg from 'pg'
 import { includes, inclusionRanges, leafHash } from '../../src/audit/merkle.js'
 import { migrate, MIGRATIONS } from '../../src/audit/migrate.js'
@@ -56,6 +56,41 @@ describe('the ledger', () => {
     await expectTreesToHold(first, { aurora: 600, borealis: 600 })
     await expectTreesToHold(second, { aurora: 600, borealis: 600 })
     await Promise.all([first.end(), second.end()])
+  })
+
+  it('commits in one round trip while nobody else writes, and reads first when somebody did', async () => {
+    const on = await ground(postgres)
+    const [first, second] = await Promise.all([open(on, { checkpointMs: 60_000 }), open(on, { checkpointMs: 60_000 })])
+    const query = jest.spyOn(pg.Client.prototype, 'query')
+    const trips = async (audit: OpenAudit): Promise<number> => {
+      const before = query.mock.calls.length
+      await audit.ledger.append(record())
+      return query.mock.calls.length - before
+    }
+    expect([await trips(first), await trips(first), await trips(first), await trips(first)]).toEqual([2, 2, 1, 1])
+    expect(await trips(second)).toBe(2)
+    // What the first believes no longer holds: it looks in vain once, and believes itself again once it found everything as it had left it.
+    expect([await trips(first), await trips(first), await trips(first)]).toEqual([3, 2, 1])
+    await first.ledger.adoptEpoch('sha256:other')
+    expect(await codeOf(first.ledger.append(record()))).toBe('POLICY_STALE')
+    expect(await codeOf(first.ledger.append(record(disclosure(), 1)))).toBe('none')
+    query.mockRestore()
+    await expectTreesToHold(first, { aurora: 9, borealis: 9 })
+    await Promise.all([first.end(), second.end()])
+  })
+
+  it('goes on without prepared statements where the server does not keep them', async () => {
+    const audit = await open(await ground(postgres), { checkpointMs: 60_000 })
+    await append(audit, 3)
+    for (const sql of ['DEALLOCATE ALL', 'SELECT 1']) {
+      // All connections of the pool at once.
+      const clients = await Promise.all(Array.from({ length: 4 }, () => audit.pool.connect()))
+      for (const client of clients) await client.query(sql)
+      for (const client of clients) client.release()
+      expect(await codeOf(audit.ledger.append(record()))).toBe('none')
+    }
+    await expectTreesToHold(audit, { aurora: 5, borealis: 5 })
+    await audit.end()
   })
 
   it('refuses entries of another epoch alone, and takes the others of the same batch', async () => {

@@ -46,7 +46,7 @@ export interface Writer {
   readonly ended: Promise<number | string>
 }
 
-export function startWriter(path: string, on: Ground, options: Pick<WriterOrder, 'inFlight' | 'count'>): Writer {
+export function startWriter(path: string, on: Ground, options: Pick<WriterOrder, 'inFlight' | 'count' | 'intents'>): Writer {
   const keys = Object.fromEntries([...on.signers].map(([organization, { privateKey }]) => [organization, privateKey.export({ format: 'jwk' })]))
   const order: WriterOrder = { url: on.url, checkpoints: on.checkpoints, keys, ...options }
   const child = spawn(process.execPath, [path, JSON.stringify(order)], { stdio: ['pipe', 'pipe', 'inherit'] })

@@ -4,8 +4,9 @@ import { readFile } from 'node:fs/promises'
 import fc from 'fast-check'
 import { checkpointSigner, formatKey, signCheckpoint, type CheckpointKey } from '../../src/audit/checkpoint.js'
 import { exportLedger } from '../../src/audit/export.js'
+import type { LedgerRecord } from '../../src/audit/ledger.js'
 import { leafHash, MerkleTree } from '../../src/audit/merkle.js'
-import type { ExportFilter } from '../../src/audit/record.js'
+import { seal, type ExportFilter } from '../../src/audit/record.js'
 import { bundleLine, verifyBundle, type BundleEntry, type Verification } from '../../src/audit/verify.js'
 import { startTestPostgres, withClient, type TestPostgres } from '../support/postgres.js'
 import { append, codeOf, disclosure, ground, open, record, type Ground, type OpenAudit } from './fixture.js'
@@ -213,6 +214,25 @@ describe('an export with a filter', () => {
   })
 })
 
+describe('a ledger with entries of an older form', () => {
+  it('is exported and verified like any other; a form of later versions is not', async () => {
+    const fresh = await ground(postgres)
+    const audit = await open(fresh)
+    const old = (v: number): LedgerRecord => {
+      const made = record(disclosure(), 0).entries.get('aurora')!
+      return { epoch: 0, entries: new Map([['aurora', seal({ ...JSON.parse(made.text), v }, made.salt)]]) }
+    }
+    await audit.ledger.append(old(1))
+    await audit.ledger.append(record())
+    expect(await verify(await bundle(audit, {}), signerOf(fresh))).toMatchObject({ verified: true, complete: true, entries: 2 })
+    await audit.ledger.append(old(3))
+    expect((await verify(await bundle(audit, {}), signerOf(fresh))).problems).toEqual([
+      { line: 5, index: 3, problem: 'the entry has a form that is not known here' },
+    ])
+    await audit.end()
+  })
+})
+
 describe('a database that was tampered with', () => {
   it.each([
     ['a leaf', `UPDATE concordat.ledger_entries SET leaf = replace(leaf, '"rows":2', '"rows":0') WHERE ledger = 'aurora' AND "index" = 3`, 3],
@@ -245,9 +265,21 @@ describe('the verifier', () => {
       const text = await readFile(new URL(`../../src/audit/${name}.ts`, import.meta.url), 'utf8')
       return [...text.matchAll(/^(?:import|export) .*from '(.+)'$/gm)].map(([, from]) => from ?? '')
     }
-    expect((await imports('verify')).sort()).toEqual(['./checkpoint.js', './merkle.js', './record.js'])
-    const below = (await Promise.all(['checkpoint', 'merkle', 'record', 'digest', 'uuid'].map(imports))).flat()
-    expect(new Set(below)).toEqual(new Set(['node:crypto', './merkle.js', './digest.js', './uuid.js', '../errors.js', 'canonicalize']))
+    expect((await imports('verify')).sort()).toEqual(['./canonical-json.js', './checkpoint.js', './merkle.js', './record.js'])
+    const below = (await Promise.all(['canonical-json', 'checkpoint', 'merkle', 'record', 'contribution', 'owner-terms', 'digest', 'uuid'].map(imports))).flat()
+    expect(new Set(below)).toEqual(
+      new Set([
+        'node:crypto',
+        './canonical-json.js',
+        './contribution.js',
+        './digest.js',
+        './merkle.js',
+        './owner-terms.js',
+        './uuid.js',
+        '../errors.js',
+        'canonicalize',
+      ]),
+    )
   })
 })
 

@@ -1,11 +1,11 @@
 /** A process of its own that appends until it is killed, and tells each receipt when it has it. Arguments: a `WriterOrder` as JSON. */
-import { createPrivateKey, randomUUID, type JsonWebKey } from 'node:crypto'
+import { createPrivateKey, randomBytes, randomUUID, type JsonWebKey } from 'node:crypto'
 import { once } from 'node:events'
 import { writeSync } from 'node:fs'
 import pg from 'pg'
 import { openAudit } from '../../src/audit/audit.js'
 import { checkpointSigner } from '../../src/audit/checkpoint.js'
-import { disclosure, LIMITS, record } from './fixture.js'
+import { disclosure, intent, LIMITS, record } from './fixture.js'
 
 export interface WriterOrder {
   readonly url: string
@@ -16,6 +16,8 @@ export interface WriterOrder {
   readonly inFlight: number
   /** Appends in all. */
   readonly count: number
+  /** Intents instead, which it never ends; then it lives on. `leaseMs`: of its lease, which it never renews. */
+  readonly intents?: { readonly leaseMs: number }
 }
 
 const order = JSON.parse(process.argv[2] ?? '') as WriterOrder
@@ -28,9 +30,10 @@ const audit = await openAudit({
   ),
   checkpoints: order.checkpoints,
   checkpointMs: 20,
-  limits: LIMITS,
+  limits: { ...LIMITS, leaseMs: order.intents?.leaseMs ?? LIMITS.leaseMs, renewMs: 60_000, sweepMs: 60_000 },
   now: Date.now,
   process: randomUUID(),
+  random: randomBytes,
   report: () => undefined,
 })
 // Processes that race start together: each says that it is ready, and waits for the word.
@@ -42,10 +45,17 @@ await Promise.all(
   Array.from({ length: order.inFlight }, async () => {
     while (begun < order.count) {
       begun += 1
-      const receipts = await audit.ledger.append(record(disclosure(`process ${process.pid}`)))
+      const receipts = order.intents
+        ? (await audit.ledger.begin(intent(`process ${process.pid}`))).receipts
+        : await audit.ledger.append(record(disclosure(`process ${process.pid}`)))
       for (const receipt of receipts.values()) writeSync(1, `${JSON.stringify(receipt)}\n`)
     }
   }),
 )
-await audit.stop()
-await pool.end()
+if (order.intents) setInterval(() => undefined, 1_000)
+else await end()
+
+async function end(): Promise<void> {
+  await audit.stop()
+  await pool.end()
+}
