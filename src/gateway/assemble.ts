@@ -1,81 +1,114 @@
 /** From merged rows to the JSON text of a root field. Row texts pass through as the store wrote them. Pure. */
-import type { Catalog } from '../query/catalog.js'
+import { byteText, type ByteText, textOf } from '../connectors/texts.js'
 import type { ConnectionField, ListPlan, PageInfoField, RowSelection } from '../query/plan.js'
-import type { OwnedRow } from './merge.js'
+import type { Page } from './merge.js'
+import type { Pieces } from './pieces.js'
 
 export interface PageFacts {
-  readonly rows: readonly OwnedRow[]
-  readonly hasMore: boolean
+  readonly page: Page
   /** Null while an owner is missing. */
   readonly totalCount: number | null
   /** A cursor was given. */
   readonly hasStart: boolean
-  readonly cursorOf: (row: OwnedRow) => string
+  readonly cursorOf: (row: number) => string
 }
 
-/** The JSON text of a connection. `texts` of a row stand in the order of the `nodes` and `edges.node` selections. */
-export function connectionText(list: ListPlan, facts: PageFacts): string {
-  let next = 0
-  const members = list.fields.map((field): string => {
+/** Writes the JSON text of a connection. The columns of texts stand in the order of the `nodes` and `edges.node` selections. */
+export function writeConnection(list: ListPlan, facts: PageFacts, out: Pieces): void {
+  let column = 0
+  let separator = '{'
+  for (const field of list.fields) {
+    out.ascii(`${separator}"${field.responseKey}":`)
+    separator = ','
     switch (field.kind) {
       case 'typename':
-        return member(field.responseKey, JSON.stringify(`${list.type}Connection`))
+        out.add(byteText(JSON.stringify(`${list.type}Connection`)))
+        break
       case 'totalCount':
-        return member(field.responseKey, facts.totalCount === null ? 'null' : String(facts.totalCount))
-      case 'nodes': {
-        const column = next++
-        return member(field.responseKey, `[${facts.rows.map((row) => row.texts[column] ?? 'null').join(',')}]`)
-      }
-      case 'edges': {
-        const first = next
-        next += field.fields.filter((edge) => edge.kind === 'node').length
-        return member(field.responseKey, `[${facts.rows.map((row) => edgeText(field, list, row, first, facts)).join(',')}]`)
-      }
+        out.ascii(facts.totalCount === null ? 'null' : String(facts.totalCount))
+        break
+      case 'nodes':
+        out.ascii('[')
+        out.addAll(facts.page.joined(column))
+        out.ascii(']')
+        column += 1
+        break
+      case 'edges':
+        out.add(listText(edgeTexts(field, list, column, facts)))
+        column += nodesIn(field)
+        break
       case 'pageInfo':
-        return member(field.responseKey, pageInfoText(field.fields, list, facts))
+        out.add(pageInfoText(field.fields, list, facts))
     }
-  })
-  return `{${members.join(',')}}`
+  }
+  out.ascii(list.fields.length === 0 ? '{}' : '}')
 }
 
-function edgeText(field: Extract<ConnectionField, { kind: 'edges' }>, list: ListPlan, row: OwnedRow, first: number, facts: PageFacts): string {
-  let next = first
-  const members = field.fields.map((edge) => {
-    switch (edge.kind) {
-      case 'typename':
-        return member(edge.responseKey, JSON.stringify(`${list.type}Edge`))
-      case 'cursor':
-        return member(edge.responseKey, JSON.stringify(facts.cursorOf(row)))
-      case 'node':
-        return member(edge.responseKey, row.texts[next++] ?? 'null')
-    }
-  })
-  return `{${members.join(',')}}`
+export interface EdgeFacts extends Pick<PageFacts, 'cursorOf'> {
+  readonly page: Pick<Page, 'count' | 'at'>
 }
 
-function pageInfoText(fields: readonly PageInfoField[], list: ListPlan, facts: PageFacts): string {
-  const first = facts.rows[0]
-  const last = facts.rows.at(-1)
+export interface PageInfoFacts extends Pick<PageFacts, 'cursorOf' | 'hasStart'> {
+  readonly page: Pick<Page, 'count' | 'hasMore'>
+}
+
+type EdgesField = Extract<ConnectionField, { kind: 'edges' }>
+
+/** How many columns of texts the edges take. */
+export function nodesIn(field: EdgesField): number {
+  return field.fields.filter((edge) => edge.kind === 'node').length
+}
+
+/** @param first column of the first node. */
+export function edgeTexts(field: EdgesField, list: ListPlan, first: number, { page, cursorOf }: EdgeFacts): readonly ByteText[] {
+  return Array.from({ length: page.count }, (_, row) => {
+    let next = first
+    const members = field.fields.map((edge) => {
+      switch (edge.kind) {
+        case 'typename':
+          return member(edge.responseKey, byteText(JSON.stringify(`${list.type}Edge`)))
+        case 'cursor':
+          return member(edge.responseKey, byteText(JSON.stringify(cursorOf(row))))
+        case 'node':
+          return member(edge.responseKey, page.at(next++, row))
+      }
+    })
+    return objectText(members)
+  })
+}
+
+export function pageInfoText(fields: readonly PageInfoField[], list: ListPlan, { page, hasStart, cursorOf }: PageInfoFacts): ByteText {
+  const cursor = (row: number): ByteText => (page.count > 0 ? byteText(JSON.stringify(cursorOf(row))) : NULL)
   const members = fields.map((field) => {
     switch (field.kind) {
       case 'typename':
-        return member(field.responseKey, '"PageInfo"')
+        return member(field.responseKey, byteText('"PageInfo"'))
       case 'hasNextPage':
-        return member(field.responseKey, String(list.backward ? facts.hasStart : facts.hasMore))
+        return member(field.responseKey, byteText(String(list.backward ? hasStart : page.hasMore)))
       case 'hasPreviousPage':
-        return member(field.responseKey, String(list.backward ? facts.hasMore : facts.hasStart))
+        return member(field.responseKey, byteText(String(list.backward ? page.hasMore : hasStart)))
       case 'startCursor':
-        return member(field.responseKey, first ? JSON.stringify(facts.cursorOf(first)) : 'null')
+        return member(field.responseKey, cursor(0))
       case 'endCursor':
-        return member(field.responseKey, last ? JSON.stringify(facts.cursorOf(last)) : 'null')
+        return member(field.responseKey, cursor(page.count - 1))
     }
   })
-  return `{${members.join(',')}}`
+  return objectText(members)
 }
 
+export const NULL: ByteText = byteText('null')
+
 /** Response keys are GraphQL names: nothing in them needs escaping. */
-export function member(responseKey: string, text: string): string {
-  return `"${responseKey}":${text}`
+export function member(responseKey: string, text: ByteText): ByteText {
+  return `"${responseKey}":${text}` as ByteText // the brand: ASCII, and bytes
+}
+
+export function objectText(members: readonly ByteText[]): ByteText {
+  return `{${members.join(',')}}` as ByteText // the brand: of bytes and ASCII
+}
+
+export function listText(items: readonly ByteText[]): ByteText {
+  return `[${items.join(',')}]` as ByteText // the brand: of bytes and ASCII
 }
 
 /** Response path of a list's `totalCount`, where it is asked for. */
@@ -85,50 +118,65 @@ export function totalCountKeys(list: ListPlan): readonly string[] {
 
 // --- nested cursors --------------------------------------------------------------------------------------------------------------------------------------------
 
-/** Lists below the root list by path, with how many texts of a cursor are sort values. */
+/** Lists below the root list by path. */
 export function nestedLists(list: ListPlan): ReadonlyMap<string, ListPlan> {
-  const lists = new Map<string, ListPlan>()
-  const visitRow = (row: RowSelection): void => {
-    for (const field of row.fields) {
-      if (field.kind === 'toOne') visitRow(field.row)
-      if (field.kind === 'list') {
-        lists.set(field.list.path, field.list)
-        visitList(field.list)
-      }
-    }
-  }
-  const visitList = (inner: ListPlan): void => {
-    for (const field of inner.fields) {
-      if (field.kind === 'nodes') visitRow(field.row)
-      if (field.kind === 'edges') for (const edge of field.fields) if (edge.kind === 'node') visitRow(edge.row)
-    }
-  }
-  visitList(list)
-  return lists
+  return factsOf(list).nested
 }
 
 /** Whether rows of this list carry cursors of nested lists, which the store leaves for us to seal. */
 export function hasNestedCursors(list: ListPlan): boolean {
-  return [...nestedLists(list).values()].some((inner) =>
-    inner.fields.some(
-      (field) =>
-        (field.kind === 'edges' && field.fields.some((edge) => edge.kind === 'cursor')) ||
-        (field.kind === 'pageInfo' && field.fields.some((info) => info.kind === 'startCursor' || info.kind === 'endCursor')),
-    ),
+  return factsOf(list).sealing
+}
+
+/** Whether the list itself shows cursors. */
+export function selectsCursor({ fields }: ListPlan): boolean {
+  return fields.some(
+    (field) =>
+      (field.kind === 'edges' && field.fields.some((edge) => edge.kind === 'cursor')) ||
+      (field.kind === 'pageInfo' && field.fields.some((info) => info.kind === 'startCursor' || info.kind === 'endCursor')),
   )
 }
 
+interface ListFacts {
+  readonly nested: ReadonlyMap<string, ListPlan>
+  readonly sealing: boolean
+}
+
+/** A plan never changes, and lives as long as its document is kept. */
+const FACTS = new WeakMap<ListPlan, ListFacts>()
+
+function factsOf(list: ListPlan): ListFacts {
+  const known = FACTS.get(list)
+  if (known) return known
+  const nested = new Map<string, ListPlan>()
+  collectNested(list, nested)
+  const made = { nested, sealing: [...nested.values()].some(selectsCursor) }
+  FACTS.set(list, made)
+  return made
+}
+
+function collectNested(list: ListPlan, into: Map<string, ListPlan>): void {
+  const visitRow = (row: RowSelection): void => {
+    for (const field of row.fields) {
+      if (field.kind === 'toOne') visitRow(field.row)
+      if (field.kind === 'list') {
+        into.set(field.list.path, field.list)
+        collectNested(field.list, into)
+      }
+    }
+  }
+  for (const field of list.fields) {
+    if (field.kind === 'nodes') visitRow(field.row)
+    if (field.kind === 'edges') for (const edge of field.fields) if (edge.kind === 'node') visitRow(edge.row)
+  }
+}
+
 /** Replaces each raw cursor (U+0001, JSON list of path and texts, U+0002) by its sealed text. A raw control character cannot be in JSON otherwise. */
-export function sealNested(text: string, seal: (path: string, texts: readonly (string | null)[]) => string): string {
+export function sealNested(text: ByteText, seal: (path: string, texts: readonly (string | null)[]) => string): ByteText {
   return text.replace(RAW_CURSOR, (_match, json: string) => {
-    const [path, ...texts] = JSON.parse(json) as [string, ...(string | null)[]] // written by our own statement
+    const [path, ...texts] = JSON.parse(textOf(json as ByteText)) as [string, ...(string | null)[]] // a piece of bytes; written by our own statement
     return JSON.stringify(seal(path, texts))
-  })
+  }) as ByteText // the brand: a sealed cursor is ASCII
 }
 
 const RAW_CURSOR = /\u0001([^\u0002]*)\u0002/g
-
-/** Number of values in the key of a list's type. */
-export function keyLength(list: ListPlan, catalog: Catalog): number {
-  return catalog.entities.get(list.type)?.key.length ?? 1
-}

@@ -10,6 +10,7 @@ import { isPrototypeName } from '../policy/reading.js'
 import type { Scalar } from '../query/predicate.js'
 import { keySource, type KeySource, type KeysAt } from './key-source.js'
 import { proofVerifier } from './proof.js'
+import type { SpendProof } from './proof-memory.js'
 import type { GatewayRequest } from './request.js'
 
 export type Algorithm = 'ES256' | 'EdDSA' | 'RS256' | 'PS256'
@@ -34,11 +35,20 @@ export interface AuthenticateConfig {
   readonly principalsMax: number
   /** Unix milliseconds. */
   readonly now: () => number
+  /** Uses up proofs of possession, for every process that serves the same address. */
+  readonly spendProof: SpendProof
   /** The keys of an issuer cannot be had; its tokens are refused until they can. */
   readonly onKeysUnavailable: (issuer: string, reason: string) => void
 }
 
-export type Authenticate = (request: Pick<GatewayRequest, 'authorization' | 'proof'>) => Promise<Principal>
+/**
+ * At once where the connection's last request came with the same token; `connection` is any object that lives as long as the connection.
+ *
+ * @throws GatewayError UNAUTHENTICATED, or rejects with it.
+ */
+export type Authenticate = (request: Authentic) => Principal | Promise<Principal>
+
+export type Authentic = Pick<GatewayRequest, 'authorization' | 'proof'> & Partial<Pick<GatewayRequest, 'connection'>>
 
 const CLOCK_TOLERANCE_MAX_MS = 60_000
 const TOKEN_CHARS_MAX = 16_384
@@ -71,13 +81,28 @@ export function authenticator(config: AuthenticateConfig): Authenticate {
   checkConfig(config)
   const issuers = new Map(config.issuers.map((issuer): [string, Issuer] => [issuer.url, { ...issuer, source: keySource(issuer.keys, config.now) }]))
   const kept = new Map<string, Kept>()
-  const verifyProof = proofVerifier({ now: config.now })
+  const verifyProof = proofVerifier({ now: config.now, spend: config.spendProof })
 
-  return async (request) => {
+  /** What the last request of a connection was verified with: the header is compared instead of hashed. */
+  const lastOf = new WeakMap<object, { readonly header: string; readonly kept: Kept }>()
+
+  return (request) => {
+    const { authorization, connection } = request
+    const last = connection && lastOf.get(connection)
+    if (last && last.header === authorization && isCurrent(last.kept)) return last.kept.principal
+    return authenticated(request)
+  }
+
+  function isCurrent({ issuer, generation, untilMs }: Kept): boolean {
+    return issuer.source.currentGeneration() === generation && config.now() < untilMs
+  }
+
+  async function authenticated(request: Authentic): Promise<Principal> {
     const { scheme, token } = parseAuthorization(request.authorization)
     const verified = (await recall(token)) ?? (await verify(token))
     if (verified.boundTo === null) {
       if (scheme === 'dpop') refuse('the token is not bound to a key')
+      if (request.connection && request.authorization !== null) lastOf.set(request.connection, { header: request.authorization, kept: verified })
       return verified.principal
     }
     // A stolen token must not pass as a bearer token (RFC 9449, section 7.2).
@@ -87,25 +112,26 @@ export function authenticator(config: AuthenticateConfig): Authenticate {
   }
 
   /** Tokens are kept under the hash of their whole text: under part of it, another signature would do. */
-  async function recall(token: string): Promise<Verified | null> {
+  async function recall(token: string): Promise<Kept | null> {
     const key = sha256(token)
     const found = kept.get(key)
     if (!found) return null
-    const isCurrent = (await found.issuer.source.generation()) === found.generation && config.now() < found.untilMs
+    const isValid = (await found.issuer.source.generation()) === found.generation && config.now() < found.untilMs
     kept.delete(key)
     // At the end again: the one that was not used for the longest time goes first.
-    if (isCurrent) kept.set(key, found)
-    return isCurrent ? found : null
+    if (isValid) kept.set(key, found)
+    return isValid ? found : null
   }
 
-  async function verify(token: string): Promise<Verified> {
+  async function verify(token: string): Promise<Kept> {
     const issuer = issuers.get(claimedIssuer(token)) ?? refuse('the issuer is not trusted')
     const { verified, generation } = await verifyBy(issuer, token, config)
     const untilMs = Math.min(verified.principal.expiresMs, config.now() + KEPT_MS)
-    kept.set(sha256(token), { ...verified, issuer, generation, untilMs })
+    const made: Kept = { ...verified, issuer, generation, untilMs }
+    kept.set(sha256(token), made)
     const [oldest] = kept.keys()
     if (kept.size > config.principalsMax && oldest !== undefined) kept.delete(oldest)
-    return verified
+    return made
   }
 }
 

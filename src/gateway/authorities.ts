@@ -19,6 +19,12 @@ export interface AuthoritiesParts {
   readonly onAdopted: (set: PolicySet, epoch: bigint) => void
 }
 
+interface KeptAuthority {
+  readonly inForce: InForce
+  readonly purposeHeader: string | null
+  readonly authority: Authority
+}
+
 interface InForce {
   readonly set: PolicySet
   readonly epoch: bigint
@@ -30,11 +36,14 @@ interface InForce {
  */
 export class PolicyAuthorities implements Authorities {
   private inForce: Promise<InForce>
+  /** Of `inForce`, once it is. */
+  private settled: InForce | null = null
+  private readonly ofPrincipals = new WeakMap<Principal, KeptAuthority>()
   private readonly kept = new Map<string, Authority>()
   private readonly forget: () => void
 
   constructor(private readonly parts: AuthoritiesParts) {
-    this.inForce = this.adopt(parts.policies.current())
+    this.inForce = this.settling(this.adopt(parts.policies.current()))
     // One after the other: of two adoptions at once the older set could come last in the ledger, and would stay in force there.
     this.forget = parts.policies.onChange((set) => {
       const before = this.inForce
@@ -42,8 +51,22 @@ export class PolicyAuthorities implements Authorities {
     })
   }
 
-  async of(principal: Principal, purposeHeader: string | null): Promise<Authority> {
-    const { set, epoch } = await this.current()
+  of(principal: Principal, purposeHeader: string | null): Authority | Promise<Authority> {
+    // A verified token's principal is one object for as long as it is kept.
+    const known = this.ofPrincipals.get(principal)
+    if (known && known.inForce === this.settled && known.purposeHeader === purposeHeader && known.authority.validUntilMs > this.parts.now())
+      return known.authority
+    return this.found(principal, purposeHeader)
+  }
+
+  private async found(principal: Principal, purposeHeader: string | null): Promise<Authority> {
+    const inForce = await this.current()
+    const authority = this.authorityOf(principal, purposeHeader, inForce)
+    this.ofPrincipals.set(principal, { inForce, purposeHeader, authority })
+    return authority
+  }
+
+  private authorityOf(principal: Principal, purposeHeader: string | null, { set, epoch }: InForce): Authority {
     const now = this.parts.now()
     const { organization, roles, purposes, actors, proof, issuer } = principal
     const key = JSON.stringify([set.digest, String(epoch), organization, issuer, roles, purposes, actors, proof, purposeHeader])
@@ -93,9 +116,19 @@ export class PolicyAuthorities implements Authorities {
   }
 
   private put(inForce: Promise<InForce>): void {
-    this.inForce = inForce
+    this.inForce = this.settling(inForce)
     this.kept.clear()
-    inForce.catch(() => undefined) // who asks for it sees the failure
+  }
+
+  private settling(inForce: Promise<InForce>): Promise<InForce> {
+    this.settled = null
+    inForce.then(
+      (settled) => {
+        if (this.inForce === inForce) this.settled = settled
+      },
+      () => undefined, // who asks for it sees the failure
+    )
+    return inForce
   }
 
   private async adopt(set: PolicySet): Promise<InForce> {

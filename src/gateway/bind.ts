@@ -27,6 +27,7 @@ import {
 } from './document.js'
 import { type Input, inputOf, placeOf } from './input.js'
 import type { Operation } from './operation.js'
+import { listsWithCursors } from './page-position.js'
 
 /**
  * @param variables coerced by graphql-js; scalars canonical.
@@ -44,7 +45,19 @@ export function bind(operation: Operation, variables: Readonly<Record<string, un
     roots.push(root)
     cost.push(...costs)
   }
-  return { roots, slots: context.slots, checks: context.checks, cost, ...sovereigntyOf(operation, context) }
+  const facts = { hasCursors: roots.some(hasCursor), namesVary: roots.some(namesVary) }
+  return { roots, slots: context.slots, checks: context.checks, cost, ...facts, ...sovereigntyOf(operation, context) }
+}
+
+function hasCursor(root: BoundRoot): boolean {
+  const lists = root.kind === 'nodes' ? [...root.lists.values()].map(({ list }) => list) : 'list' in root ? [root.list] : []
+  return lists.some((list) => listsWithCursors(list).length > 0)
+}
+
+function namesVary(root: BoundRoot): boolean {
+  if (root.kind === 'nodes') return true
+  if (root.kind === 'lookup') return root.organization.kind !== 'constant'
+  return 'organizations' in root && root.organizations !== null && root.organizations.kind !== 'constant'
 }
 
 function sovereigntyOf(operation: Operation, context: Binding): Pick<BoundPlan, 'onForbidden' | 'onUnavailable'> {

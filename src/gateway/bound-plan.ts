@@ -55,6 +55,10 @@ export interface BoundPlan {
   readonly slots: readonly Slot[]
   readonly checks: readonly ValueCheck[]
   readonly cost: readonly CostNode[]
+  /** A list goes on from a cursor. */
+  readonly hasCursors: boolean
+  /** Which organizations are named is said by values of the request, not by the document. */
+  readonly namesVary: boolean
   readonly onForbidden: 'REFUSE' | 'EXCLUDE'
   readonly onUnavailable: 'REPORT' | 'EXCLUDE' | 'FAIL'
 }

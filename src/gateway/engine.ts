@@ -1,29 +1,29 @@
 /**
- * The way of an operation through the engine: bind → authorize → restrict → compile → execute → assemble. What is made on the way is kept beside the operation: a
- * bound plan per input shape, a compiled statement per input shape, decision shape and page start.
+ * The way of an operation through the engine: bind → authorize → restrict → compile → execute → assemble. What does not depend on a request's values is made once: a
+ * bound plan for each input shape, a route for each authority beside it (`route.ts`), a compiled statement for each decision shape.
  */
-import { getVariableValues } from 'graphql'
+import { Abort, type Signal } from '../abort.js'
 import type { OwnerDisclosure } from '../audit/record.js'
-import type { Chunk, Connector, Statement, Values } from '../connectors/connector.js'
+import type { Answer, Chunk, ExecuteOptions, Statement, Values } from '../connectors/connector.js'
 import { GatewayError, invariant } from '../errors.js'
-import { restrict } from '../policy/restrict.js'
-import type { OrganizationBinding } from '../query/binding.js'
-import { parseGlobalId } from '../query/global-id.js'
 import { compareText } from '../query/order.js'
-import type { AggregatePlan, AuthorizedPlan, Plan } from '../query/plan.js'
-import { member } from './assemble.js'
+import type { ListPlan } from '../query/plan.js'
 import { bind } from './bind.js'
-import type { BoundRoot, FieldUse } from './bound-plan.js'
+import type { BindParts } from './document.js'
+import { firstRows } from './first-fetch.js'
 import { slotValues } from './input.js'
-import { inputShape } from './input-shape.js'
+import { isShort, keysAt, mergePage, type OwnerRows } from './merge.js'
 import type { Operation } from './operation.js'
-import type { AnswerError, EngineOutcome, Sovereignty } from './outcome.js'
-import { type ChoiceContext, type ChosenOwner, chooseOwners } from './owners.js'
-import { pageStarts, startsFor } from './page-position.js'
-import { checkValues, costOf, namesOf, operandValue } from './request-values.js'
-import { answerError, isByOrganization, type RootContext, rootText } from './root-text.js'
-import { type EngineParts, type EngineRequest, NO_POSITIONS, type OwnerShare, type Positions, type Run, type Task, typeOf } from './run.js'
-import { notGiven, ownerDisclosures, refusalDisclosure, sovereigntyOf } from './sovereignty.js'
+import type { AnswerError, EngineOutcome, EngineStream, Sovereignty } from './outcome.js'
+import { placeOfTexts } from './page-position.js'
+import { Pieces } from './pieces.js'
+import { checkValues, costOf, operandValue } from './request-values.js'
+import { answerError, type RootContext, writeRoot } from './root-text.js'
+import { kept, type RootRoute, Routes, type StoreRoute, type Task } from './route.js'
+import { type EngineParts, type EngineRequest, NO_POSITIONS, type OwnerShare, type Run, type StartPlace, typeOf } from './run.js'
+import { notGiven, ownerParts, sovereigntyOf, streamedParts } from './sovereignty.js'
+import { canStream, joinedChunks, StreamedData } from './stream.js'
+import { type VariableReader, variableReader } from './variables.js'
 
 /** A compiled statement of one owner as `explain` shows it. */
 export interface ExplainedStatement {
@@ -35,22 +35,54 @@ export interface ExplainedStatement {
 
 export class Engine {
   private readonly askedInVain = new WeakMap<object, readonly OwnerDisclosure[]>()
+  private readonly routes: Routes
+  private readonly readers = new WeakMap<Operation, { readonly reader: VariableReader; readonly parts: BindParts }>()
 
-  private readonly generations = new WeakMap<OrganizationBinding, number>()
-  private lastGeneration = 0
+  constructor(readonly parts: EngineParts) {
+    this.routes = new Routes(parts)
+  }
 
-  constructor(readonly parts: EngineParts) {}
-
-  /** @throws GatewayError every code of a refusal; failures of owners are part of the outcome. */
+  /** The whole answer. @throws GatewayError every code of a refusal; failures of owners are part of the outcome. */
   async run(request: EngineRequest): Promise<EngineOutcome> {
     const run = this.prepare(request)
-    const { tasks, positions } = this.plan(run)
+    return this.concluded(run, await this.executed(run, false))
+  }
+
+  /** The whole answer where it is small, or else one that streams, to be read to its end or ended. @throws as `run`. */
+  async answer(request: EngineRequest): Promise<EngineOutcome | EngineStream> {
+    const run = this.prepare(request)
+    const asked = await this.executed(run, canStream(run.bound))
+    if (!asked.results.some((result) => !(result instanceof GatewayError) && result.rest !== null)) return this.concluded(run, asked)
     try {
-      return this.assemble(run, tasks, await this.execute(tasks, run), positions)
+      return this.stream(run, asked)
     } catch (error) {
-      if (typeof error === 'object' && error !== null) this.askedInVain.set(error, notGiven(ownerDisclosures(run, tasks, new Map(), new Map(), this.parts)))
+      asked.giveUp(error)
+      this.inVain(run, error)
       throw error
     }
+  }
+
+  private concluded(run: Run, asked: Asked): EngineOutcome {
+    asked.end()
+    try {
+      return this.assemble(run, asked.results)
+    } catch (error) {
+      this.inVain(run, error)
+      throw error
+    }
+  }
+
+  private async executed(run: Run, streams: boolean): Promise<Asked> {
+    try {
+      return await this.execute(run, streams)
+    } catch (error) {
+      this.inVain(run, error)
+      throw error
+    }
+  }
+
+  private inVain(run: Run, error: unknown): void {
+    if (typeof error === 'object' && error !== null) this.askedInVain.set(error, notGiven(ownerParts(run.route.owners, new Map(), new Map())))
   }
 
   /** The owners whose stores were asked before a run ended with this error: their ledgers have that, though nothing was given. */
@@ -74,246 +106,278 @@ export class Engine {
     readonly cost: number
   } {
     const run = this.prepare(request)
-    const { tasks } = this.plan(run)
-    const statements = tasks.flatMap(({ root, plan, owner, native, connector }): ExplainedStatement[] =>
+    const statements = run.route.tasks.flatMap(({ root, plan, owner, native, connector }): ExplainedStatement[] =>
       connector && (statementsOf === 'all' || owner.organization === request.principal.organization)
         ? [{ organization: owner.organization, responseKey: root.responseKey, type: typeOf(plan), text: connector.describe(native) }]
         : [],
     )
-    return { sovereignty: sovereigntyOf(run, new Map()), owners: [], statements, cost: costOf(run) }
+    return { sovereignty: run.route.sovereignty, owners: [], statements, cost: costOf(run) }
   }
 
-  // --- bind ----------------------------------------------------------------------------------------------------------------------------------------------------
+  // --- bind, authorize, restrict, compile ----------------------------------------------------------------------------------------------------------------------
 
   private prepare(request: EngineRequest): Run {
-    const { operation, authority, principal } = request
-    const { schema, limits } = this.parts
-    const given = request.variables ?? {}
-    if (typeof given !== 'object' || Array.isArray(given)) throw new GatewayError('BAD_USER_INPUT', '`variables` is not an object', { argument: 'variables' })
-    const coerced = getVariableValues(schema, operation.definition.variableDefinitions ?? [], given as Record<string, unknown>, { maxErrors: 5 })
-    if (coerced.errors) throw new GatewayError('BAD_USER_INPUT', 'a variable does not fit its type', variableContext(coerced.errors[0]))
-    const parts = { ...this.parts, limits: { rows: limits.pageRows, nestedRows: limits.nestedRows, defaultRows: limits.defaultRows, terms: limits.conditions } }
-    const shape = inputShape(operation, coerced.coerced, parts)
-    const bound = this.derived(operation, `b|${shape}`, () => bind(operation, coerced.coerced, parts))
-    const slots = slotValues(bound.slots, coerced.coerced)
-    checkValues(bound, slots, limits)
-    const bindings = new Map<string, OrganizationBinding>()
-    for (const organization of this.parts.organizations.values()) {
-      const binding = organization.binding()
-      if (binding) bindings.set(organization.id, binding)
-    }
-    const choice: ChoiceContext = { authority, home: principal.organization, catalog: this.parts.catalog, bindings, onForbidden: bound.onForbidden }
-    const run: Run = { ...request, bound, shape, slots, choice, leftOut: [], refused: [], chosen: [] }
+    const { operation } = request
+    const { limits } = this.parts
+    const { reader, parts } = this.readerOf(operation)
+    const { values, shape } = reader(request.variables)
+    const bound = this.derived(request, `b|${shape}`, () => bind(operation, values, parts))
+    const own = slotValues(bound.slots, values)
+    checkValues(bound, own, limits)
+    const slots = own.slice()
+    for (let root = 0; root < bound.roots.length; root += 1) slots.push(null)
+    const { principal, authority, signal, variables, onFailure } = request
+    const { route, positions } = this.routes.of({ operation, principal, authority, bound, shape, slots })
+    for (const { index, root, tasks, isMixed } of route.roots)
+      if (root.kind === 'connection') slots[bound.slots.length + index] = firstRows(Number(operandValue(root.list.limit, own)), isMixed ? tasks.length : 1)
+    // Written out: a spread of the request costs 2 % of a point lookup.
+    const run: Run = { operation, principal, authority, signal, variables, bound, slots, route, positions, onFailure }
     if (costOf(run) > limits.cost) throw new GatewayError('QUERY_TOO_COSTLY', `more than ${limits.cost} rows and counts are asked for`)
     return run
   }
 
-  private derived<T>(operation: Operation, key: string, make: () => T): T {
-    const known = operation.derived.get(key)
-    if (known !== undefined) return known as T // one key, one maker
-    const made = make()
-    operation.derived.set(key, made)
-    if (operation.derived.size > this.parts.limits.derived) {
-      const [oldest] = operation.derived.keys()
-      if (oldest !== undefined) operation.derived.delete(oldest)
-    }
+  private readerOf(operation: Operation): { readonly reader: VariableReader; readonly parts: BindParts } {
+    const known = this.readers.get(operation)
+    if (known) return known
+    const { limits } = this.parts
+    const bounds = { rows: limits.pageRows, nestedRows: limits.nestedRows, defaultRows: limits.defaultRows, terms: limits.conditions }
+    const parts: BindParts = { ...this.parts, limits: bounds }
+    const made = { reader: variableReader(operation, parts), parts }
+    this.readers.set(operation, made)
     return made
   }
 
-  // --- authorize, restrict, compile ----------------------------------------------------------------------------------------------------------------------------
-
-  private plan(run: Run): { readonly tasks: readonly Task[]; readonly positions: ReadonlyMap<BoundRoot, Positions> } {
-    const tasks: Task[] = []
-    const positions = new Map<BoundRoot, Positions>()
-    for (const [index, root] of run.bound.roots.entries()) {
-      switch (root.kind) {
-        case 'connection': {
-          const owners = this.choose(root.list.type, root.uses, namesOf(root.organizations, run.slots), run)
-          const page = pageStarts(root.list, root.organizations, owners, run, this.parts.cursors)
-          positions.set(root, page)
-          const taken = page.pinned ? owners.filter((owner) => page.pinned?.includes(owner.organization)) : owners
-          for (const owner of owners) if (!taken.includes(owner)) run.chosen.splice(run.chosen.indexOf(owner), 1) // not asked for this page
-          for (const owner of taken) tasks.push(this.task(root, { kind: 'list', list: root.list }, owner, page, `${index}`, run))
-          break
-        }
-        case 'lookup': {
-          const organization = String(operandValue(root.organization, run.slots))
-          const [owner] = this.choose(root.list.type, root.uses, [organization], run)
-          const page = pageStarts(root.list, null, [], run, this.parts.cursors)
-          if (owner) tasks.push(this.task(root, { kind: 'list', list: root.list }, owner, page, `${index}`, run))
-          break
-        }
-        case 'nodes':
-          tasks.push(...this.nodeTasks(root, index, run))
-          break
-        case 'aggregate': {
-          const owners = this.choose(root.aggregate.type, root.uses, namesOf(root.organizations, run.slots), run)
-          const aggregate = partOfAggregate(root.aggregate, owners.length, this.parts.limits.groups)
-          for (const owner of owners)
-            tasks.push(this.task(root, { kind: 'aggregate', aggregate }, owner, NO_POSITIONS, `${index}:${owners.length > 1 ? 'part' : 'whole'}`, run))
-          break
-        }
-        case 'organizations':
-        case 'typename':
-        case 'introspection':
-          break
-      }
-    }
-    return { tasks, positions }
-  }
-
-  private choose(type: string, uses: readonly FieldUse[], named: readonly string[] | null, run: Run): readonly ChosenOwner[] {
-    const { chosen, leftOut, refused } = chooseOwners(type, uses, named, run.choice)
-    run.leftOut.push(...leftOut)
-    run.refused.push(...refused)
-    run.chosen.push(...chosen)
-    return chosen
-  }
-
-  /** Ids say whom they belong to. An unknown, hidden or foreign one is null, and nothing tells which. */
-  private nodeTasks(root: Extract<BoundRoot, { kind: 'nodes' }>, index: number, run: Run): readonly Task[] {
-    const tasks: Task[] = []
-    const ids = [operandValue(root.ids, run.slots)].flat().map((id) => parseGlobalId(String(id)))
-    for (const [type, { list, uses }] of root.lists) {
-      const named = new Set(ids.flatMap((id) => (id?.type === type && run.authority.owners.get(id.organization)?.types.has(type) ? [id.organization] : [])))
-      if (named.size === 0) continue
-      const page = pageStarts(list, null, [], run, this.parts.cursors)
-      for (const owner of this.choose(type, uses, [...named].sort(compareText), run)) {
-        tasks.push(this.task(root, { kind: 'list', list }, owner, page, `${index}:${type}`, run))
-      }
-    }
-    return tasks
-  }
-
-  private task(root: BoundRoot, plan: Plan, owner: ChosenOwner, positions: Positions, key: string, run: Run): Task {
-    const { organization, binding, grant } = owner
-    const starts = startsFor(organization, positions)
-    const values: Values = { slots: [...run.slots, ...positions.values], claims: run.principal.claims }
-    if (!binding?.types.has(typeOf(plan))) return { root, plan, owner, native: null, connector: null, values } // never described, or not bound as the contract needs
-    const connector = this.connectorOf(typeOf(plan), organization, binding)
-    const shape = [...starts].map(([path, start]) => `${path}:${start.side}:${start.nulls.map(Number).join('')}`).join(',')
-    const native = this.derived(run.operation, `c|${run.shape}|${key}|${organization}|${this.generationOf(binding)}|${run.authority.shape}|${shape}`, () => {
-      const authorized = restrict(plan, grant, { catalog: this.parts.catalog, binding, caller: run.principal.organization, starts })
-      return compileWhole(connector, authorized)
-    })
-    return { root, plan, owner, native, connector, values }
-  }
-
-  /** A binding that is resolved anew has other columns: what was compiled for the last one is not for it. */
-  private generationOf(binding: OrganizationBinding): number {
-    let generation = this.generations.get(binding)
-    if (generation === undefined) this.generations.set(binding, (generation = ++this.lastGeneration))
-    return generation
-  }
-
-  private connectorOf(type: string, organization: string, binding: OrganizationBinding): Connector {
-    const stores = this.parts.organizations.get(organization)?.stores
-    const bound = binding.types.get(type)
-    const store = bound?.kind === 'table' ? stores?.get(bound.store) : stores?.values().next().value
-    invariant(store, `organization \`${organization}\` has a store for \`${type}\``)
-    return store.connector
+  private derived<T>({ operation }: Pick<EngineRequest, 'operation'>, key: string, make: () => T): T {
+    const known = operation.derived.get(key)
+    if (known !== undefined) return known as T // one key, one maker
+    return kept(operation.derived, key, make(), this.parts.limits.derived)
   }
 
   // --- execute -------------------------------------------------------------------------------------------------------------------------------------------------
 
-  /** All statements of one owner's store in one flush, all owners at once, under one deadline. */
-  private async execute(tasks: readonly Task[], run: Run): Promise<ReadonlyMap<Task, Chunk | GatewayError>> {
-    const results = new Map<Task, Chunk | GatewayError>()
-    const groups = new Map<string, { connector: Connector; tasks: Task[] }>()
-    for (const task of tasks) {
-      if (!task.connector) {
-        results.set(task, new GatewayError('SOURCE_UNAVAILABLE', 'the stores were never reached'))
-        continue
-      }
-      const key = `${task.owner.organization}/${task.connector.store}`
-      const group = groups.get(key) ?? { connector: task.connector, tasks: [] }
-      group.tasks.push(task)
-      groups.set(key, group)
-    }
-    if (groups.size === 0) return results
-    const { deadlineMs } = this.parts.limits
-    const controller = new AbortController()
-    const timer = setTimeout(() => controller.abort(new GatewayError('SOURCE_TIMEOUT', 'the deadline has passed')), deadlineMs)
-    const leave = (): void => controller.abort(new GatewayError('CANCELLED', 'the client went away'))
-    run.signal.addEventListener('abort', leave, { once: true })
-    if (run.signal.aborted) leave()
+  /** All statements of one owner's store in one flush, all owners at once, under one deadline. What `streams` may be handed over before it is whole. */
+  private async execute(run: Run, streams: boolean): Promise<Asked> {
+    const { route } = run
+    const asked = new Asked(run, this.parts.limits.deadlineMs)
+    if (route.stores.length === 0) return asked
     try {
-      await Promise.all(
-        [...groups.values()].map(async ({ connector, tasks: asked }) => {
-          const statements = asked.map(({ native, values }): Statement<unknown> => ({ native, values }))
-          try {
-            const chunks = await connector.execute(statements, run.principal.organization, { signal: controller.signal, deadlineMs })
-            for (const [index, task] of asked.entries()) results.set(task, chunks[index] ?? EMPTY_CHUNK)
-          } catch (error) {
-            const failure = error instanceof GatewayError ? error : new GatewayError('SOURCE_UNAVAILABLE', 'a connector failed', { cause: error })
-            for (const task of asked) results.set(task, failure)
-            if (failure.code !== 'CANCELLED') run.onFailure?.(failure)
-          }
-        }),
-      )
-    } finally {
-      clearTimeout(timer)
-      run.signal.removeEventListener('abort', leave)
+      const options = this.optionsOf(run, streams, asked.abort)
+      const [only, ...others] = route.stores
+      if (only && others.length === 0) await this.ask(only, run, asked.results, options)
+      else await Promise.all(route.stores.map((store) => this.ask(store, run, asked.results, options)))
+      if (!streams && asked.results.some((result) => !(result instanceof GatewayError) && result.rest !== null))
+        throw new GatewayError('QUERY_TOO_COSTLY', `the answer is larger than ${options.bufferBytes} bytes`)
+      for (const root of route.roots) if (root.isMixed) await this.refill(root, run, asked.results, options)
+      if (run.signal.aborted) throw new GatewayError('CANCELLED', 'the client went away')
+      return asked
+    } catch (error) {
+      asked.giveUp(error)
+      throw error
     }
-    if (run.signal.aborted) throw new GatewayError('CANCELLED', 'the client went away')
-    return results
+  }
+
+  private optionsOf({ bound, slots }: Run, streams: boolean, signal: Signal): ExecuteOptions {
+    const { deadlineMs, streamMs, bufferedBytes, answerBytes } = this.parts.limits
+    const isLong = streams && bound.roots.some((root) => root.kind === 'connection' && Number(operandValue(root.list.limit, slots)) > SHORT_ROWS)
+    return { signal, deadlineMs: isLong ? streamMs : deadlineMs, bufferBytes: streams ? bufferedBytes : answerBytes }
+  }
+
+  private async ask({ connector, tasks }: StoreRoute, run: Run, results: (Answer | GatewayError)[], options: ExecuteOptions): Promise<void> {
+    const statements = tasks.map((task): Statement<unknown> => ({ native: task.native, values: valuesOf(task, run) }))
+    try {
+      const answers = await connector.execute(statements, run.principal.organization, options)
+      for (const [index, task] of tasks.entries()) {
+        const answer = answers[index]
+        invariant(answer, 'a connector answers every statement')
+        results[task.index] = answer
+      }
+    } catch (error) {
+      const failure = error instanceof GatewayError ? error : new GatewayError('SOURCE_UNAVAILABLE', 'a connector failed', { cause: error })
+      for (const task of tasks) results[task.index] = failure
+      if (failure.code !== 'CANCELLED') run.onFailure?.(failure)
+    }
+  }
+
+  /** Owners whose part of a merged page turns out to be too small are asked for the rest of it, each at most once, strictly after their last row. */
+  private async refill({ root, tasks }: RootRoute, run: Run, results: (Answer | GatewayError)[], options: ExecuteOptions): Promise<void> {
+    if (root.kind !== 'connection') return
+    // One that streams asks for more when it is there.
+    if (tasks.some(({ index }) => !(results[index] instanceof GatewayError) && (results[index] as Answer).rest !== null)) return
+    const limit = Number(operandValue(root.list.limit, run.slots))
+    const asked = Number(run.slots[run.bound.slots.length + (tasks[0]?.rootIndex ?? 0)])
+    const whole = new Set<string>()
+    for (;;) {
+      const owners = tasks.flatMap((task): OwnerRows[] => {
+        const answer = results[task.index]
+        if (!answer || answer instanceof GatewayError) return []
+        const { organization } = task.owner
+        return [{ organization, chunk: answer.first, isCut: asked < limit && !whole.has(organization) && answer.first.count > asked }]
+      })
+      const page = mergePage(root.list, owners, limit, this.parts.catalog)
+      if (!isShort(page)) return
+      whole.add(page.organization)
+      const task = tasks.find(({ owner }) => owner.organization === page.organization)
+      const before = task && results[task.index]
+      invariant(task?.connector && before && !(before instanceof GatewayError), 'a page is short of rows of an owner that answered')
+      const answer = await this.restOf(task, { list: root.list, last: before.first, rows: limit - page.taken }, run, options).catch((error: unknown) =>
+        error instanceof GatewayError ? error : new GatewayError('SOURCE_UNAVAILABLE', 'a connector failed', { cause: error }),
+      )
+      if (answer instanceof GatewayError) run.onFailure?.(answer)
+      results[task.index] = answer instanceof GatewayError ? answer : { first: joinedChunks([before.first, answer.first]), rest: answer.rest }
+      if (!(answer instanceof GatewayError) && answer.rest !== null) return // what follows streams
+    }
+  }
+
+  /** The rows of a list that come after the last one of a chunk. @throws GatewayError as a connector does */
+  private async restOf(
+    task: Task,
+    { list, last, rows }: { readonly list: ListPlan; readonly last: Chunk; readonly rows: number },
+    run: Run,
+    options: ExecuteOptions,
+  ): Promise<Answer> {
+    const { slots, values } = valuesAt(task, run)
+    const place = placeOfTexts(keysAt(last, last.count - 1), list, task.owner.organization, [])
+    const limit = slots.length + values.length
+    const nested = (run.positions.get(list) ?? NO_POSITIONS).places.filter((start) => start.list !== list)
+    const starts: readonly StartPlace[] = [{ list, place, firstValue: limit + 1 }, ...nested]
+    // The count came with the first rows.
+    const fields = list.fields.filter(({ kind }) => kind !== 'totalCount')
+    const plan = { kind: 'list' as const, list: { ...list, fields, limit: { kind: 'slot' as const, index: limit } }, withKeys: true }
+    const { native, connector } = this.routes.statement({ plan, owner: task.owner, key: `${task.key}|rest` }, starts, run)
+    invariant(connector, 'an owner that gave rows has a connector')
+    const all = [...slots, ...values, rows, ...place.order.map((value) => value ?? ''), ...place.key]
+    const [answer] = await connector.execute([{ native, values: { slots: all, claims: run.principal.claims } }], run.principal.organization, options)
+    invariant(answer, 'a connector answers every statement')
+    return answer
+  }
+
+  // --- stream --------------------------------------------------------------------------------------------------------------------------------------------------
+
+  private stream(run: Run, asked: Asked): EngineStream {
+    const { route, bound } = run
+    const { limits } = this.parts
+    const failed = failuresIn(run, asked.results)
+    this.refuseIncomplete(run, failed)
+    asked.inTime(limits.streamMs)
+    const options = this.optionsOf(run, true, asked.abort)
+    const data = new StreamedData({
+      engine: this.parts,
+      run,
+      results: asked.results,
+      restOf: (task, list, last, rows) => this.restOf(task, { list, last, rows }, run, options),
+    })
+    const missing = bound.onUnavailable === 'REPORT' ? [...failed].sort(([a], [b]) => compareText(a, b)) : []
+    return {
+      kind: 'stream',
+      owners: [...route.owners, ...route.refusals],
+      cost: costOf(run),
+      sovereignty: failed.size === 0 ? route.sovereignty : sovereigntyOf(route, failed, this.parts.catalog),
+      pieces: () => data.pieces(route),
+      given: () => ({
+        errors: [...missing.map(([organization, { code }]) => answerError(code, { organization })), ...data.errors],
+        owners: [...streamedParts(route.owners, failed, data.shares), ...route.refusals],
+      }),
+      end: (error) => (error === null ? asked.end() : asked.giveUp(error)),
+    }
+  }
+
+  /** @returns failures by organization, in order. @throws GatewayError where the operation asks for all or nothing */
+  private refuseIncomplete({ bound }: Run, failed: ReadonlyMap<string, GatewayError>): readonly (readonly [string, GatewayError])[] {
+    if (failed.size === 0) return []
+    const inOrder = [...failed].sort(([a], [b]) => compareText(a, b))
+    const [first] = inOrder
+    if (!first || bound.onUnavailable !== 'FAIL') return inOrder
+    const [organization, error] = first
+    throw new GatewayError(error.code, 'an organization failed, and the operation asks for all or nothing', { organization, cause: error })
   }
 
   // --- assemble ------------------------------------------------------------------------------------------------------------------------------------------------
 
-  private assemble(
-    run: Run,
-    tasks: readonly Task[],
-    results: ReadonlyMap<Task, Chunk | GatewayError>,
-    positions: ReadonlyMap<BoundRoot, Positions>,
-  ): EngineOutcome {
-    const failed = new Map<string, GatewayError>()
-    for (const [task, result] of results) if (result instanceof GatewayError) failed.set(task.owner.organization, result)
-    if (failed.size > 0 && run.bound.onUnavailable === 'FAIL') {
-      const [[organization, error]] = [...failed].sort(([a], [b]) => compareText(a, b)) as [[string, GatewayError]] // not empty
-      throw new GatewayError(error.code, 'an organization failed, and the operation asks for all or nothing', { organization, cause: error })
-    }
+  private assemble(run: Run, results: readonly (Answer | GatewayError)[]): EngineOutcome {
+    const { route, bound } = run
+    const failed = failuresIn(run, results)
+    const inOrder = this.refuseIncomplete(run, failed)
     const errors: AnswerError[] = []
     const shares = new Map<string, OwnerShare>()
-    const members = run.bound.roots.map((root) => {
-      const own = tasks.filter((task) => task.root === root)
-      const context: RootContext = { parts: this.parts, run, own, results, errors, shares, positions: positions.get(root) ?? NO_POSITIONS }
-      return member(root.responseKey, rootText(root, context))
-    })
-    if (run.bound.onUnavailable === 'REPORT')
-      errors.unshift(...[...failed].sort(([a], [b]) => compareText(a, b)).map(([organization, { code }]) => answerError(code, { organization })))
+    const context: RootContext = { parts: this.parts, run, results, errors, shares }
+    const out = new Pieces()
+    for (const root of route.roots) {
+      out.ascii(`${root.index === 0 ? '{' : ','}"${root.root.responseKey}":`)
+      writeRoot(root, context, out)
+    }
+    out.ascii('}')
+    if (bound.onUnavailable === 'REPORT') errors.unshift(...inOrder.map(([organization, { code }]) => answerError(code, { organization })))
     return {
-      data: `{${members.join(',')}}`,
+      data: out.take(),
       errors,
-      sovereignty: sovereigntyOf(run, failed),
-      owners: [
-        ...ownerDisclosures(run, tasks, failed, shares, this.parts),
-        ...run.refused.flatMap((refusal) => refusalDisclosure(refusal, run.principal, this.parts) ?? []),
-      ],
+      sovereignty: failed.size === 0 ? route.sovereignty : sovereigntyOf(route, failed, this.parts.catalog),
+      owners: [...ownerParts(route.owners, failed, shares), ...route.refusals],
       cost: costOf(run),
     }
   }
 }
 
-const EMPTY_CHUNK: Chunk = { rows: [], totalCount: null }
+const NEVER_REACHED = new GatewayError('SOURCE_UNAVAILABLE', 'the stores were never reached')
+/** A page of no more rows is sent within the deadline, however slowly it is read: it fits into what lies between the store and the client. */
+const SHORT_ROWS = 100
 
-/** Policy and predicate are pushed down whole by every connector that there is; a residual would need filtering here, and forbids the pushed limit. */
-function compileWhole(connector: Connector, plan: AuthorizedPlan): unknown {
-  const { native, residual } = connector.compile(plan)
-  invariant(residual.kind === 'all', `store \`${connector.store}\` left a residual`)
-  return native
+/** What one request has under way at its stores. */
+class Asked {
+  readonly abort = new Abort()
+  /** By `Task.index`. */
+  readonly results: (Answer | GatewayError)[]
+  private timer: NodeJS.Timeout
+  private readonly leave = (): void => this.abort.abort(new GatewayError('CANCELLED', 'the client went away'))
+
+  constructor(
+    private readonly run: Run,
+    deadlineMs: number,
+  ) {
+    this.results = run.route.tasks.map(() => NEVER_REACHED)
+    this.timer = this.late(deadlineMs)
+    run.signal.addEventListener('abort', this.leave)
+    if (run.signal.aborted) this.leave()
+  }
+
+  /** From here on it has so long. */
+  inTime(ms: number): void {
+    clearTimeout(this.timer)
+    this.timer = this.late(ms)
+  }
+
+  /** All has been read. */
+  end(): void {
+    clearTimeout(this.timer)
+    this.run.signal.removeEventListener('abort', this.leave)
+  }
+
+  /** What is still under way is cancelled at the stores. */
+  giveUp(reason: unknown): void {
+    this.end()
+    this.abort.abort(reason)
+  }
+
+  private late(ms: number): NodeJS.Timeout {
+    return setTimeout(() => this.abort.abort(new GatewayError('SOURCE_TIMEOUT', 'the deadline has passed')), ms)
+  }
 }
 
-/** Groups that several owners share are combined here: each gives all of its groups, and having, order and limit come after. */
-function partOfAggregate(aggregate: AggregatePlan, owners: number, groupsMax: number): AggregatePlan {
-  if (owners <= 1 || isByOrganization(aggregate)) return aggregate
-  if (aggregate.measures.some((measure) => measure.fn === 'countDistinct'))
-    throw new GatewayError('NOT_EXACT', '`countDistinct` over several organizations: group by ORGANIZATION')
-  return { ...aggregate, having: { kind: 'all' }, order: [], limit: { kind: 'constant', value: groupsMax + 1 } }
+/** By organization. */
+function failuresIn({ route }: Run, results: readonly (Answer | GatewayError)[]): ReadonlyMap<string, GatewayError> {
+  const failed = new Map<string, GatewayError>()
+  for (const task of route.tasks) {
+    const result = results[task.index]
+    if (result instanceof GatewayError) failed.set(task.owner.organization, result)
+  }
+  return failed
 }
 
-function variableContext(error: { readonly locations?: readonly { readonly line: number; readonly column: number }[] | undefined } | undefined): {
-  locations?: readonly { readonly line: number; readonly column: number }[]
-} {
-  return error?.locations ? { locations: error.locations } : {}
+/** Values of a statement: those of the request, then those of the cursors of its lists. */
+function valuesOf(task: Task, run: Run): Values {
+  const { slots, values } = valuesAt(task, run)
+  return { slots: values.length === 0 ? slots : [...slots, ...values], claims: run.principal.claims }
+}
+
+function valuesAt({ list }: Task, { slots, positions }: Run): Pick<Run, 'slots'> & { readonly values: Run['slots'] } {
+  return { slots, values: ((list && positions.get(list)) ?? NO_POSITIONS).values }
 }

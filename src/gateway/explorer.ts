@@ -28,7 +28,11 @@ export async function loadExplorer(): Promise<Explorer | null> {
     ])
     const assets = new Map(files)
     const html = await readFile(join(OWN, 'page.html'))
-    const page: GatewayResponse = { status: 200, headers: { 'content-type': 'text/html; charset=utf-8', 'content-security-policy': PAGE_POLICY }, body: html }
+    const page: GatewayResponse = {
+      status: 200,
+      headers: { 'content-type': 'text/html; charset=utf-8', 'content-security-policy': PAGE_POLICY },
+      body: [Buffer.from(html)],
+    }
     return { page: () => page, asset: (name) => assets.get(name) ?? null }
   } catch (error) {
     if (error instanceof Error && 'code' in error && error.code === 'MODULE_NOT_FOUND') return null
@@ -51,5 +55,5 @@ const PAGE_POLICY = [
 
 async function asset(name: string, file: string): Promise<readonly [string, GatewayResponse]> {
   const type = name.endsWith('.css') ? 'text/css' : 'text/javascript'
-  return [name, { status: 200, headers: { 'content-type': `${type}; charset=utf-8`, 'cache-control': 'private, max-age=600' }, body: await readFile(file) }]
+  return [name, { status: 200, headers: { 'content-type': `${type}; charset=utf-8`, 'cache-control': 'private, max-age=600' }, body: [await readFile(file)] }]
 }

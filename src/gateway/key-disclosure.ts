@@ -1,7 +1,11 @@
 /** Keys that go to a foreign service are a disclosure by the owners of the rows: their ledgers have it before the keys leave. */
+import { Contribution } from '../audit/contribution.js'
+import { sha256 } from '../audit/digest.js'
 import type { Ledger } from '../audit/ledger.js'
+import { ownerTerms } from '../audit/owner-terms.js'
 import { entriesOf, type OwnerDisclosure } from '../audit/record.js'
 import { type Random, uuidV7 } from '../audit/uuid.js'
+import { byteText } from '../connectors/texts.js'
 import type { GrantSource } from '../policy/authority.js'
 
 export interface KeyDisclosure {
@@ -50,7 +54,7 @@ export function keyRecorder(parts: KeyRecorderParts): RecordKeys {
         principal: { subject: `service:${service}`, organization, issuer: 'concordat', roles: [], actors: [] },
         purpose,
         operationName: null,
-        documentText: query,
+        documentSha256: sha256(query),
         variablesText: '',
         outcome: 'answered',
         code: null,
@@ -65,13 +69,13 @@ export function keyRecorder(parts: KeyRecorderParts): RecordKeys {
 }
 
 function ownerDisclosure(owner: KeyDisclosure['owners'][number], { type, service }: KeyDisclosure, parts: KeyRecorderParts): OwnerDisclosure {
-  return {
+  const terms = ownerTerms({
     organization: owner.organization,
     source: owner.source ?? { kind: 'roles', roles: [], version: 0, digest: '' },
     types: [{ type, fields: parts.keyOf(type) }],
     stores: [],
     jurisdictions: { stored: [], gateway: parts.gatewayJurisdiction, grantee: parts.jurisdictionOf(service) },
-    rows: owner.keys.length,
-    contribution: owner.keys,
-  }
+    predicateText: null,
+  })
+  return { terms, rows: owner.keys.length, contribution: Contribution.of(owner.keys.map((key) => byteText(JSON.stringify(key)))) }
 }

@@ -17,6 +17,8 @@ export interface KeySource {
   readonly keyFor: JWTVerifyGetKey
   /** Another number when the keys are others. */
   readonly generation: () => Promise<number>
+  /** The same without waiting, where no look is due; else null. */
+  readonly currentGeneration: () => number | null
 }
 
 export function keySource(at: KeysAt, now: () => number): KeySource {
@@ -31,7 +33,7 @@ export function keySource(at: KeysAt, now: () => number): KeySource {
 }
 
 function fixedKeys(keys: readonly JWK[]): KeySource {
-  return { ready: () => Promise.resolve(null), keyFor: keyAmong(keys), generation: () => Promise.resolve(0) }
+  return { ready: () => Promise.resolve(null), keyFor: keyAmong(keys), generation: () => Promise.resolve(0), currentGeneration: () => 0 }
 }
 
 /** By `kid`, algorithm and key type. A single key without a `kid` is meant by every token, whatever its own `kid` says. */
@@ -50,7 +52,7 @@ function fileKeys(file: string, now: () => number): KeySource {
   let generation = 0
   let problem: string | null = null
   let keyFor: JWTVerifyGetKey = noKey
-  let looking = Promise.resolve()
+  let looking: Promise<void> | null = null
 
   const look = async () => {
     const { mtimeMs, size, ino } = await stat(file)
@@ -70,12 +72,16 @@ function fileKeys(file: string, now: () => number): KeySource {
   const ready = async () => {
     if (now() - lookedMs >= LOOK_AGAIN_MS) {
       lookedMs = now()
-      looking = lookAgain()
+      const mine = lookAgain().then(() => {
+        if (looking === mine) looking = null
+      })
+      looking = mine
     }
     await looking
     return problem
   }
-  return { ready, keyFor: (header, token) => keyFor(header, token), generation: async () => ready().then(() => generation) }
+  const currentGeneration = () => (looking === null && now() - lookedMs < LOOK_AGAIN_MS ? generation : null)
+  return { ready, keyFor: (header, token) => keyFor(header, token), generation: async () => ready().then(() => generation), currentGeneration }
 }
 
 const noKey: JWTVerifyGetKey = () => {
@@ -105,6 +111,7 @@ function remoteKeys(address: string, now: () => number): KeySource {
     [customFetch]: async (href, options) => boundedResponse(await fetch(href, options)),
   })
   let [seen, generation]: [string, number] = ['', 0]
+  let seenKeys: JSONWebKeySet | undefined
   let failedMs = -Infinity
   const isDown = () => now() - failedMs < FETCH_AGAIN_MS
   const ready = async () => {
@@ -119,12 +126,20 @@ function remoteKeys(address: string, now: () => number): KeySource {
     }
   }
   const current = () => {
-    const text = digestOf(remote.jwks())
+    const keys = remote.jwks()
+    if (keys === seenKeys && seen !== '') return generation // what is fetched anew is another object
+    const text = digestOf(keys)
+    seenKeys = keys
     if (text !== seen) [seen, generation] = [text, generation + 1]
-    return Promise.resolve(generation)
+    return generation
   }
   // A stranger's tokens must not make every request wait for an address that does not answer.
-  return { ready, keyFor: (header, token) => (isDown() && !remote.fresh ? noKey(header, token) : remote(header, token)), generation: current }
+  return {
+    ready,
+    keyFor: (header, token) => (isDown() && !remote.fresh ? noKey(header, token) : remote(header, token)),
+    generation: () => Promise.resolve(current()),
+    currentGeneration: current,
+  }
 }
 
 const UNREACHABLE = 'the JWK set of the issuer cannot be fetched'

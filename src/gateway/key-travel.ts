@@ -1,4 +1,5 @@
 /** Which keys of rows may go to a foreign service: those that its organization may itself read, for this purpose. */
+import type { Signal } from '../abort.js'
 import { type Code, GatewayError, invariant } from '../errors.js'
 import type { Authority, GrantSource, OwnerGrant } from '../policy/authority.js'
 import type { KeyAccess, KeyRequest } from '../policy/key-access.js'
@@ -8,6 +9,7 @@ import { parseGlobalId } from '../query/global-id.js'
 import { compareText } from '../query/order.js'
 import type { Operation } from './operation.js'
 import type { EngineOutcome } from './outcome.js'
+import { piecesOf, wholeText } from './pieces.js'
 import type { EngineRequest } from './run.js'
 import type { ForeignService, SupergraphLimits } from './supergraph.js'
 
@@ -20,7 +22,7 @@ export interface KeyTravelParts {
   /** Takes `ids` and gives `nodes { id }`. What the engine derives with it is of one engine. */
   readonly keyLookup: Operation
   /** Aborted when the time of the operation is over, with SOURCE_TIMEOUT, or when it ends for another reason. */
-  readonly signal: AbortSignal
+  readonly signal: Signal
   /** What the operation has cost without the keys. */
   readonly spent: () => number
 }
@@ -111,7 +113,7 @@ export class KeyTravel {
         ...(request.onFailure && { onFailure: request.onFailure }),
       })
       this.cost += outcome.cost
-      const { nodes } = JSON.parse(outcome.data ?? '{"nodes":[]}') as { nodes: ({ id: string } | null)[] } // the engine's answer to our own document
+      const { nodes } = JSON.parse(wholeText(outcome.data ?? piecesOf('{"nodes":[]}'))) as { nodes: ({ id: string } | null)[] } // the engine's answer to our own document
       return {
         found: new Set(nodes.flatMap((node) => (node ? [node.id] : []))),
         failed: new Map(outcome.sovereignty.failed.map(({ organization, code }) => [organization, code])),

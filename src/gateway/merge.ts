@@ -1,17 +1,32 @@
 /** Rows of several owners in one order. Pure. */
 import { invariant } from '../errors.js'
-import type { Row } from '../connectors/connector.js'
+import type { Chunk } from '../connectors/connector.js'
+import type { Bytes, ByteText, Texts } from '../connectors/texts.js'
 import type { Catalog, ValueType } from '../query/catalog.js'
 import { compareText, orderComparator } from '../query/order.js'
 import type { ListPlan } from '../query/plan.js'
 
-export interface OwnedRow extends Row {
-  readonly organization: string
-}
-
+/** What one owner gave for a list: in its own order, which a backward list reads from the end. */
 export interface OwnerRows {
   readonly organization: string
-  readonly rows: readonly Row[]
+  readonly chunk: Chunk
+  /** The owner was asked for fewer rows than the page has, and gave all of them: there may be more. */
+  readonly isCut: boolean
+}
+
+/** The rows of a page, by column, in the order of the answer. */
+export interface Page {
+  readonly count: number
+  /** In the direction of reading. */
+  readonly hasMore: boolean
+  /** Columns of texts. */
+  readonly columns: number
+  /** The texts of a column, joined by commas, in pieces. */
+  joined(column: number): readonly Bytes[]
+  at(column: number, row: number): ByteText
+  organizationOf(row: number): string
+  /** Sort values, then the key. */
+  keysOf(row: number): readonly (string | null)[]
 }
 
 /**
@@ -19,37 +34,119 @@ export interface OwnerRows {
  * from the end, and is turned round at last.
  *
  * @param limit rows of the page; each owner gave at most one more.
+ * @returns or the owner without whose further rows the page cannot go on, and how many rows there are before it.
  */
-export function mergePage(
-  list: ListPlan,
-  owners: readonly OwnerRows[],
-  limit: number,
-  catalog: Catalog,
-): { readonly rows: readonly OwnedRow[]; readonly hasMore: boolean } {
+export function mergePage(list: ListPlan, owners: readonly OwnerRows[], limit: number, catalog: Catalog): Page | Shortage {
+  const [only, ...others] = owners
+  if (only && others.length === 0) return pageOfOne(list, only, limit)
   const compare = rowComparator(list, catalog)
-  const heads = owners.map((owner) => ({ owner, next: 0 }))
-  const rows: OwnedRow[] = []
-  const take = (): OwnedRow | null => {
-    let best: { head: (typeof heads)[number]; row: OwnedRow } | null = null
-    for (const head of heads) {
-      const row = head.owner.rows[head.next]
-      if (!row) continue
-      const candidate = { ...row, organization: head.owner.organization }
-      if (!best || compare(candidate, best.row) < 0) best = { head, row: candidate }
+  const heads = owners.map((): number => 0)
+  const takenOwners: number[] = []
+  const takenRows: number[] = []
+  for (;;) {
+    let best = -1
+    let bestKeys: readonly (string | null)[] = []
+    for (let index = 0; index < owners.length; index += 1) {
+      const owner = owners[index]
+      const row = heads[index]
+      if (!owner || row === undefined) continue
+      if (row >= owner.chunk.count) {
+        if (owner.isCut && (takenRows.length < limit || !hasNext(owners, heads)))
+          return { kind: 'short', organization: owner.organization, taken: takenRows.length }
+        continue
+      }
+      const keys = keysAt(owner.chunk, row)
+      if (best < 0 || compare(keys, owner.organization, bestKeys, owners[best]?.organization ?? '') < 0) [best, bestKeys] = [index, keys]
     }
-    if (best) best.head.next += 1
-    return best?.row ?? null
+    if (best < 0 || takenRows.length >= limit) return mergedPage(list, owners, { takenOwners, takenRows, hasMore: best >= 0 })
+    takenOwners.push(best)
+    takenRows.push(heads[best] ?? 0)
+    heads[best] = (heads[best] ?? 0) + 1
   }
-  while (rows.length < limit) {
-    const row = take()
-    if (!row) return { rows: list.backward ? rows.reverse() : rows, hasMore: false }
-    rows.push(row)
-  }
-  const hasMore = heads.some((head) => head.next < head.owner.rows.length)
-  return { rows: list.backward ? rows.reverse() : rows, hasMore }
 }
 
-function rowComparator(list: ListPlan, catalog: Catalog): (a: OwnedRow, b: OwnedRow) => number {
+/** The page needs rows of this owner that it was not asked for; `taken` rows of the page come before them. */
+export interface Shortage {
+  readonly kind: 'short'
+  readonly organization: string
+  readonly taken: number
+}
+
+export function isShort(page: Page | Shortage): page is Shortage {
+  return 'kind' in page
+}
+
+function hasNext(owners: readonly OwnerRows[], heads: readonly number[]): boolean {
+  return owners.some(({ chunk }, index) => (heads[index] ?? 0) < chunk.count)
+}
+
+function pageOfOne({ backward }: ListPlan, { organization, chunk }: OwnerRows, limit: number): Page {
+  const { texts } = chunk
+  const count = Math.min(chunk.count, limit)
+  const rowOf = (row: number): number => (backward ? count - 1 - row : row)
+  const at = (column: number, row: number): ByteText => textsAt(texts, column).at(rowOf(row))
+  const known: (readonly Bytes[])[] = [] // the ledger's digest is of the same bytes as the answer
+  const joined = (column: number): readonly Bytes[] => {
+    if (count === 0) return [] // an empty table has no columns either
+    return (known[column] ??= backward ? listed(count, (row) => at(column, row)) : textsAt(texts, column).joined(count))
+  }
+  return {
+    count,
+    hasMore: chunk.count > limit,
+    columns: texts.length,
+    joined,
+    at,
+    organizationOf: () => organization,
+    keysOf: (row) => keysAt(chunk, rowOf(row)),
+  }
+}
+
+function textsAt(columns: readonly Texts[], column: number): Texts {
+  const texts = columns[column]
+  invariant(texts, 'a chunk has the columns of its plan')
+  return texts
+}
+
+function listed(count: number, at: (row: number) => ByteText): readonly Bytes[] {
+  return count === 0 ? [] : [Array.from({ length: count }, (_, row) => at(row)).join(',') as ByteText] // the brand: of bytes and commas
+}
+
+interface Taken {
+  readonly takenOwners: number[]
+  readonly takenRows: number[]
+  readonly hasMore: boolean
+}
+
+function mergedPage({ backward }: ListPlan, owners: readonly OwnerRows[], { takenOwners, takenRows, hasMore }: Taken): Page {
+  if (backward) {
+    takenOwners.reverse()
+    takenRows.reverse()
+  }
+  const ownerOf = (row: number): OwnerRows => {
+    const owner = owners[takenOwners[row] ?? -1]
+    invariant(owner, 'a row of the page has an owner')
+    return owner
+  }
+  const count = takenRows.length
+  const at = (column: number, row: number): ByteText => textsAt(ownerOf(row).chunk.texts, column).at(takenRows[row] ?? 0)
+  return {
+    count,
+    hasMore,
+    columns: count === 0 ? 0 : ownerOf(0).chunk.texts.length,
+    joined: (column) => listed(count, (row) => at(column, row)),
+    at,
+    organizationOf: (row) => ownerOf(row).organization,
+    keysOf: (row) => keysAt(ownerOf(row).chunk, takenRows[row] ?? 0),
+  }
+}
+
+export function keysAt({ keys }: Chunk, row: number): readonly (string | null)[] {
+  return keys.map((column) => column[row] ?? null)
+}
+
+type RowComparator = (a: readonly (string | null)[], aOwner: string, b: readonly (string | null)[], bOwner: string) => number
+
+export function rowComparator(list: ListPlan, catalog: Catalog): RowComparator {
   const turned = list.backward
   const byOrder = orderComparator(
     list.order.map((key) => ({
@@ -58,7 +155,7 @@ function rowComparator(list: ListPlan, catalog: Catalog): (a: OwnedRow, b: Owned
       nulls: (key.nulls === 'first') !== turned ? ('first' as const) : ('last' as const),
     })),
   )
-  return (a, b) => byOrder(a.keys, b.keys) || (turned ? compareText(b.organization, a.organization) : compareText(a.organization, b.organization))
+  return (a, aOwner, b, bOwner) => byOrder(a, b) || (turned ? compareText(bOwner, aOwner) : compareText(aOwner, bOwner))
 }
 
 export function orderType(type: string, path: readonly string[], field: string, catalog: Catalog): ValueType {

@@ -13,14 +13,16 @@ import { checkDocument, type DocumentLimits } from './document-limits.js'
 
 /** A document that was parsed and validated once. Knows nothing of who asks. */
 export interface Operation {
-  /** SHA-256 of document and operation name, base64url. */
-  readonly id: string
   readonly name: string | null
   readonly text: string
   readonly definition: OperationDefinitionNode
   readonly fragments: ReadonlyMap<string, FragmentDefinitionNode>
   /** Whether an `@sovereignty` directive, introspection or foreign fields stand in it is the engine's business; it keeps what it derives here, bounded. */
   readonly derived: Map<string, unknown>
+  /** Routes of the engine, bounded as well. */
+  readonly routes: Map<string, unknown>
+  /** SHA-256 of the text: every entry of a ledger has a digest of it. */
+  readonly sha256: Uint8Array
 }
 
 /** An answer that Apollo framed because the document cannot be executed: parse and validation errors, unknown operations, GET with a mutation. */
@@ -81,23 +83,28 @@ export class Operations {
     return new Operations(apollo, parts)
   }
 
+  /** A document that has been prepared, without waiting; null where it has not. */
+  known(request: OperationRequest): Operation | null {
+    const key = operationKey(request)
+    const kept = this.#kept.get(key)
+    if (kept === undefined) return null
+    this.#kept.delete(key)
+    this.#kept.set(key, kept) // The last in the map is the one used last.
+    return kept
+  }
+
   /** @throws GatewayError QUERY_TOO_COSTLY, BAD_REQUEST */
   async prepare(request: OperationRequest): Promise<Operation | FramedRefusal> {
-    const id = operationId(request)
-    const kept = this.#kept.get(id)
-    if (kept !== undefined) {
-      this.#kept.delete(id)
-      this.#kept.set(id, kept) // The last in the map is the one used last.
-      return kept
-    }
+    const known = this.known(request)
+    if (known) return known
     checkDocument(request.document, this.parts.limits)
     let captured: Captured | null = null as Captured | null
     const capture: Capture = { take: (operation) => (captured = operation) }
     const response = await this.apollo.executeHTTPGraphQLRequest({ httpGraphQLRequest: httpRequest(request), context: () => Promise.resolve(capture) })
     if (captured === null) return framed(response, request.accept)
-    const operation = { id, ...captured, text: request.document, derived: new Map() }
+    const operation = preparedOperation({ ...captured, text: request.document })
     // Only queries are kept: Apollo alone decides by which method another kind of operation may come.
-    if (operation.definition.operation === OperationTypeNode.QUERY) this.#keep(operation)
+    if (operation.definition.operation === OperationTypeNode.QUERY) this.#keep(operationKey(request), operation)
     return operation
   }
 
@@ -105,14 +112,14 @@ export class Operations {
     await this.apollo.stop()
   }
 
-  #keep(operation: Operation): void {
-    if (this.#kept.has(operation.id)) return
+  #keep(key: string, operation: Operation): void {
+    if (this.#kept.has(key)) return
     const { operations, operationBytes } = this.parts.cache
-    this.#kept.set(operation.id, operation)
+    this.#kept.set(key, operation)
     this.#keptBytes += operation.text.length
-    for (const [id, oldest] of this.#kept) {
+    for (const [first, oldest] of this.#kept) {
       if (this.#kept.size <= operations && this.#keptBytes <= operationBytes) break
-      this.#kept.delete(id)
+      this.#kept.delete(first)
       this.#keptBytes -= oldest.text.length
     }
   }
@@ -158,12 +165,12 @@ const CAPTURE: ApolloServerPlugin<Capture> = {
 }
 
 /** The length keeps a document and a name from being read as other ones. */
-function operationId({ document, operationName }: OperationRequest): string {
-  return createHash('sha256')
-    .update(operationName === null ? '-' : `${operationName.length}:${operationName}`)
-    .update('\n')
-    .update(document)
-    .digest('base64url')
+function operationKey({ document, operationName }: OperationRequest): string {
+  return operationName === null ? `-${document}` : `+${operationName.length}:${operationName}${document}`
+}
+
+export function preparedOperation(parts: Pick<Operation, 'name' | 'text' | 'definition' | 'fragments'>): Operation {
+  return { ...parts, derived: new Map(), routes: new Map(), sha256: createHash('sha256').update(parts.text).digest() }
 }
 
 /** Variables stay behind: they are checked when the operation is bound, by the same code for cold and warm requests. */

@@ -1,6 +1,8 @@
 /** What became of a request, before it is recorded and sent. */
 import type { OwnerDisclosure } from '../audit/record.js'
+import type { Bytes, ByteText } from '../connectors/texts.js'
 import type { Code } from '../errors.js'
+import type { OwnerBase, OwnerPart } from './sovereignty.js'
 
 /** One entry of `errors` in the answer. */
 export interface AnswerError {
@@ -40,20 +42,34 @@ export interface RuleWords {
 export const NOTHING_SERVED: Sovereignty = { served: [], leftOut: [], failed: [], masked: [], withheld: [] }
 
 export interface EngineOutcome {
-  /** JSON text of `data`, or null where the whole operation failed. */
-  readonly data: string | null
+  /** JSON text of `data` in pieces, or null where the whole operation failed. */
+  readonly data: readonly Bytes[] | null
   readonly errors: readonly AnswerError[]
   readonly sovereignty: Sovereignty
-  readonly owners: readonly OwnerDisclosure[]
+  readonly owners: readonly OwnerPart[]
   readonly cost: number
+}
+
+/** An answer that is larger than what is held. */
+export interface EngineStream {
+  readonly kind: 'stream'
+  readonly owners: readonly OwnerBase[]
+  readonly cost: number
+  readonly sovereignty: Sovereignty
+  /** JSON text of `data` in pieces, no faster than they are taken. To be called once. @throws GatewayError what a store failed with midway */
+  pieces(): AsyncIterable<readonly Bytes[]>
+  /** What was given until now, owners in the order of `owners`. */
+  given(): Pick<EngineOutcome, 'errors' | 'owners'>
+  /** Nobody reads on; what is under way at the stores is cancelled unless `error` is null. */
+  end(error: unknown): void
 }
 
 /** What is known of a request when it ends. */
 export interface Attempt {
   readonly status: number
   readonly headers: Readonly<Record<string, string>>
-  /** JSON text; null where nothing is given. */
-  readonly data: string | null
+  /** JSON text in pieces; null where nothing is given. */
+  readonly data: readonly Bytes[] | null
   readonly errors: readonly AnswerError[]
   readonly sovereignty: EngineOutcome['sovereignty']
   readonly owners: readonly OwnerDisclosure[]
@@ -63,5 +79,7 @@ export interface Attempt {
   readonly purpose: string | null
   readonly epoch: bigint | null
   /** Instead of `data`: the decisions and statements that were asked for. */
-  readonly explanation: string | null
+  readonly explanation: ByteText | null
+  /** SHA-256 of the document's text, where it was prepared. */
+  readonly documentSha256: Uint8Array | null
 }

@@ -30,7 +30,8 @@ export interface ChoiceContext {
   readonly authority: Authority
   readonly home: string
   readonly catalog: Catalog
-  readonly bindings: ReadonlyMap<string, OrganizationBinding>
+  /** Null while its stores cannot be reached and have never been described. */
+  readonly bindingOf: (organization: string) => OrganizationBinding | null
   readonly onForbidden: 'REFUSE' | 'EXCLUDE'
 }
 
@@ -58,7 +59,7 @@ export function chooseOwners(type: string, uses: readonly FieldUse[], named: rea
   for (const grant of grants) {
     const { organization } = grant
     if (named !== null && !named.includes(organization)) continue
-    const binding = context.bindings.get(organization) ?? null
+    const binding = context.bindingOf(organization)
     const decision = authorize(uses, grant, binding ?? unboundOf(organization, context.catalog), context.catalog)
     // Of a type whose store was never reached nobody knows which columns it has: that is no refusal, and nothing is asked of it. What policy denies is one even then.
     if ((!binding || binding.types.has(type)) && decision.refused) {

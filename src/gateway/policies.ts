@@ -4,12 +4,12 @@
  */
 import { readFileSync, watch, type FSWatcher } from 'node:fs'
 import { readdir, readFile, stat } from 'node:fs/promises'
-import { basename, join } from 'node:path'
-import { Ajv2020, type ErrorObject, type ValidateFunction } from 'ajv/dist/2020.js'
+import { join } from 'node:path'
 import type { JWK } from 'jose'
 import type { Words } from '../policy/condition.js'
 import { policySetOf, type Party, type PolicyFile, type PolicySet } from '../policy/policy-set.js'
 import { printPath, type Path } from '../policy/reading.js'
+import { schemaCheck, type SchemaCheck } from './json-schema.js'
 import { parsePolicyYaml, type PolicyYaml } from './policy-yaml.js'
 import { parsePublicKeys } from './public-keys.js'
 
@@ -238,7 +238,7 @@ async function loadFiles({ organizations, words }: PoliciesOptions, { files }: S
     id,
     verifyKeys: verifyKeyFile === null ? [] : keysOf(verifyKeyFile, texts, mistakes),
   }))
-  const validators = schemaValidators()
+  const checks = schemaChecks()
   const yamls = new Map<string, PolicyYaml>()
   const policyFiles: PolicyFile[] = []
   for (const { path, kind } of files) {
@@ -260,7 +260,7 @@ async function loadFiles({ organizations, words }: PoliciesOptions, { files }: S
   // What reading finds says more than the schema; a file that only the schema refuses is refused all the same.
   for (const { file, kind, content } of policyFiles) {
     if (mistakes.some((mistake) => mistake.file === file)) continue
-    mistakes.push(...schemaMistakes(validators[kind], content).map(({ path, problem }) => located(file, path, problem)))
+    mistakes.push(...checks[kind](content).map(({ path, problem }) => located(file, path, problem)))
   }
   return outcome.kind === 'loaded' && mistakes.length === 0 ? outcome : { kind: 'refused', mistakes }
 }
@@ -293,34 +293,19 @@ function keysOf(file: string, texts: ReadonlyMap<string, string>, mistakes: Poli
   }
 }
 
-let compiled: Readonly<Record<'roles' | 'agreement', ValidateFunction>> | null = null
+let read: Readonly<Record<'roles' | 'agreement', SchemaCheck>> | null = null
 
-function schemaValidators(): Readonly<Record<'roles' | 'agreement', ValidateFunction>> {
-  compiled ??= { roles: schemaValidator('role.schema.json'), agreement: schemaValidator('agreement.schema.json') }
-  return compiled
+function schemaChecks(): Readonly<Record<'roles' | 'agreement', SchemaCheck>> {
+  read ??= { roles: readSchema('role.schema.json'), agreement: readSchema('agreement.schema.json') }
+  return read
 }
 
-function schemaValidator(name: string): ValidateFunction {
-  const schema: unknown = JSON.parse(readFileSync(new URL(`../../schema/json/${name}`, import.meta.url), 'utf8'))
-  if (typeof schema !== 'object' || schema === null) throw new Error(`invariant: ${basename(name)} is a schema`)
-  return new Ajv2020({ allErrors: true, strict: true, strictRequired: false, allowUnionTypes: true }).compile(schema)
-}
-
-/** What the JSON Schema of such a file says against the content. */
-function schemaMistakes(validate: ValidateFunction, content: unknown): readonly { readonly path: Path; readonly problem: string }[] {
-  if (validate(content)) return []
-  return (validate.errors ?? []).map((error) => ({ path: pointerPath(error), problem: error.message ?? 'does not fit the schema' }))
-}
-
-function pointerPath({ instancePath }: ErrorObject): Path {
-  return instancePath
-    .split('/')
-    .slice(1)
-    .map((step) => step.replaceAll('~1', '/').replaceAll('~0', '~'))
-    .map((step) => (/^\d+$/.test(step) ? Number(step) : step))
+function readSchema(name: string): SchemaCheck {
+  return schemaCheck(JSON.parse(readFileSync(new URL(`../../schema/json/${name}`, import.meta.url), 'utf8')))
 }
 
 /** Mistakes of a file's content by its JSON Schema, for tools that look at one file alone. */
 export function schemaMistakesOf(kind: 'roles' | 'agreement', content: unknown): readonly string[] {
-  return schemaMistakes(schemaValidators()[kind], content).map(({ path, problem }) => `${printPath(path)}: ${problem}`)
+  const check = schemaChecks()[kind]
+  return check(content).map(({ path, problem }) => `${printPath(path)}: ${problem}`)
 }

@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto'
 import { calculateJwkThumbprint, decodeProtectedHeader, importJWK, jwtVerify, type JWK } from 'jose'
 import { GatewayError } from '../errors.js'
+import type { SpendProof } from './proof-memory.js'
 import { isPublicJwk } from './public-keys.js'
 
 export interface Proof {
@@ -19,30 +20,16 @@ const PROOF_CHARS_MAX = 8_192
 const ALGORITHMS = ['ES256', 'EdDSA', 'RS256', 'PS256']
 /** How far `iat` may be from now, either way. */
 const WINDOW_MS = 60_000
-/** Proofs that are remembered so that none serves twice. When there are more, new ones are refused rather than old ones forgotten. */
-const REMEMBERED_MAX = 200_000
-
-export function proofVerifier({ now }: { readonly now: () => number }): (proof: Proof) => Promise<void> {
-  const used = new Map<string, number>()
-
+export function proofVerifier({ now, spend }: { readonly now: () => number; readonly spend: SpendProof }): (proof: Proof) => Promise<void> {
   /** @throws GatewayError UNAUTHENTICATED */
   return async (proof) => {
     const jti = await verify(proof, now()).catch((error: unknown) => {
       throw error instanceof GatewayError ? error : new GatewayError('UNAUTHENTICATED', 'the proof of possession does not verify')
     })
     // Only a proof that verified is remembered, so a stranger cannot use up somebody's identifiers.
-    remember(`${proof.thumbprint} ${createHash('sha256').update(jti).digest('base64')}`)
-  }
-
-  function remember(key: string): void {
-    const nowMs = now()
-    for (const [old, untilMs] of used) {
-      if (untilMs > nowMs) break
-      used.delete(old)
-    }
-    if (used.has(key)) refuse('the proof of possession was used before')
-    if (used.size >= REMEMBERED_MAX) refuse('too many proofs of possession are remembered')
-    used.set(key, nowMs + 2 * WINDOW_MS)
+    const spending = await spend(`${proof.thumbprint} ${createHash('sha256').update(jti).digest('base64')}`, now() + 2 * WINDOW_MS)
+    if (spending === 'again') refuse('the proof of possession was used before')
+    if (spending === 'refused') refuse('the proof of possession cannot be remembered')
   }
 }
 

@@ -1,4 +1,6 @@
 /** The border between HTTP and the engine. */
+import type { Signal } from '../abort.js'
+import type { Bytes } from '../connectors/texts.js'
 import type { Code } from '../errors.js'
 
 export interface GatewayRequest {
@@ -21,8 +23,14 @@ export interface GatewayRequest {
   readonly accept: 'graphql-response' | 'json'
   /** Answer with the decisions and the compiled queries instead of data. */
   readonly explain: boolean
+  /** Stands for the client's connection, and lives as long; null where there is none. */
+  readonly connection: object | null
   /** Aborted when the client goes away. */
-  readonly signal: AbortSignal
+  readonly signal: Signal
+}
+
+export function isStream(body: GatewayResponse['body']): body is AsyncIterable<readonly Bytes[]> {
+  return Symbol.asyncIterator in body
 }
 
 export interface GatewayResponse {
@@ -30,5 +38,8 @@ export interface GatewayResponse {
   readonly code?: Code | null
   readonly status: number
   readonly headers: Readonly<Record<string, string>>
-  readonly body: string | Buffer
+  /** In pieces: all of them, or as they come; an error among those breaks the connection off. */
+  readonly body: readonly Bytes[] | AsyncIterable<readonly Bytes[]>
+  /** Of a body that comes: aborted when not another byte of it may leave. */
+  readonly cut?: Signal
 }

@@ -1,132 +1,171 @@
 /** The JSON text of each root field, from what the owners gave. */
 import { execute as executeGraphql, Kind } from 'graphql'
 import type { DocumentNode, FieldNode } from 'graphql'
-import type { Chunk, Row } from '../connectors/connector.js'
+import type { Chunk } from '../connectors/connector.js'
+import { byteText, type Bytes, type ByteText, Texts } from '../connectors/texts.js'
 import { type Code, CODES, GatewayError, invariant } from '../errors.js'
 import { aggregateJson, combineGroups, groupsOfNobody, readGroup, releasedGroups } from '../query/aggregate.js'
 import { ORGANIZATION_FIELD } from '../query/catalog.js'
 import { parseGlobalId } from '../query/global-id.js'
 import { compareText } from '../query/order.js'
 import type { AggregatePlan, ListPlan } from '../query/plan.js'
-import { connectionText, hasNestedCursors, member, nestedLists, sealNested, totalCountKeys } from './assemble.js'
+import { hasNestedCursors, listText, member, nestedLists, NULL, objectText, sealNested, totalCountKeys, writeConnection } from './assemble.js'
 import type { BoundRoot } from './bound-plan.js'
-import { mergePage, type OwnedRow } from './merge.js'
+import { keysAt, mergePage, type OwnerRows, type Page, isShort } from './merge.js'
 import type { AnswerError } from './outcome.js'
-import { cursorBinding, placeOf, placeOfTexts } from './page-position.js'
+import { cursorBinding, placeOfTexts } from './page-position.js'
 import { operandValue } from './request-values.js'
-import { type EngineParts, type OwnerShare, type Positions, type Run, shareOf, type Task, typeOf } from './run.js'
+import type { Pieces } from './pieces.js'
+import type { RootRoute, Task } from './route.js'
+import { type EngineParts, type OwnerShare, type Results, type Run, shareOf, typeOf } from './run.js'
 
-export function rootText(root: BoundRoot, context: RootContext): string {
+export function writeRoot(route: RootRoute, context: RootContext, out: Pieces): void {
+  const { root } = route
   switch (root.kind) {
     case 'typename':
-      return '"Query"'
+      return out.ascii('"Query"')
     case 'introspection':
-      return introspection(root.nodes, context)
+      return out.add(byteText(introspection(root.nodes, context)))
     case 'organizations':
-      return organizationsText(root, context)
+      return out.add(organizationsText(root, context))
     case 'connection':
-      return connection(root, context)
-    case 'lookup': {
-      const [owner] = rowsOf(root.list, context)
-      const row = owner?.rows[0]
-      if (owner && row) give([{ ...row, organization: owner.organization }], context)
-      return row?.texts[0] ?? 'null'
-    }
+      return writePage(route, root, context, out)
+    case 'lookup':
+      return out.add(lookup(route, root, context))
     case 'nodes':
-      return nodesText(root, context)
+      return out.add(nodesText(route, root, context))
     case 'aggregate':
-      return aggregate(root, context)
+      return out.add(byteText(aggregate(route, root, context)))
   }
 }
 
-function connection(root: Extract<BoundRoot, { kind: 'connection' }>, context: RootContext): string {
+function lookup({ tasks: [task] }: RootRoute, { list }: Extract<BoundRoot, { kind: 'lookup' }>, context: RootContext): ByteText {
+  if (!task) return NULL
+  const chunk = chunkOf(task, list, context)
+  const text = chunk && chunk.count > 0 ? chunk.texts[0]?.at(0) : undefined
+  if (text === undefined) return NULL
+  const share = shareOf(task.owner.organization, context.shares)
+  share.rows += 1
+  share.texts.push(text)
+  return text
+}
+
+function writePage(route: RootRoute, root: Extract<BoundRoot, { kind: 'connection' }>, context: RootContext, out: Pieces): void {
   const { list } = root
-  const { run, errors, positions } = context
-  const missing = missingOwners(context)
+  const { run, errors } = context
+  const missing = missingOwners(route, context)
   const path = [root.responseKey]
-  if (positions.pinned && missing.length > 0) {
+  const pinned = run.positions.get(list)?.pinned ?? null
+  if (pinned && missing.length > 0) {
     // Keyset paging would skip the rows of an owner that served an earlier page for ever.
     for (const [organization, code] of missing) errors.push(answerError(code, { organization, path }))
-    return 'null'
+    return out.ascii('null')
   }
-  const owners = rowsOf(list, context)
-  const limit = Number(operandValue(list.limit, run.slots))
-  const page = mergePage(list, owners, limit, context.parts.catalog)
-  let totalCount: number | null = owners.reduce((sum, owner) => sum + (owner.totalCount ?? 0), 0)
+  const owners = rowsOf(route, list, context)
+  const page = mergePage(list, owners, Number(operandValue(list.limit, run.slots)), context.parts.catalog)
+  invariant(!isShort(page), 'rows that the page lacks have been asked for')
+  let totalCount: number | null = owners.reduce((sum, { chunk }) => sum + (chunk.totalCount ?? 0), 0)
   if (missing.length > 0) {
     totalCount = null
     for (const key of totalCountKeys(list)) for (const [organization] of missing) errors.push(answerError('INCOMPLETE', { organization, path: [...path, key] }))
   }
   // Where numbers alone are asked for, they are what the owner gave.
-  for (const { organization, totalCount: own } of owners)
-    if (own !== null) shareOf(organization, context.shares).texts.push(JSON.stringify({ totalCount: own }))
-  give(page.rows, context)
-  const served = owners.map((owner) => owner.organization)
-  const pinned = positions.pinned ?? served
-  const binding = cursorBinding(list, root.organizations, run)
-  const cursorOf = (row: OwnedRow): string => context.parts.cursors.seal(placeOf(row, list, pinned), binding)
-  return connectionText(list, { rows: page.rows, hasMore: page.hasMore, totalCount, hasStart: list.cursor !== null, cursorOf })
+  for (const { organization, chunk } of owners)
+    if (chunk.totalCount !== null) shareOf(organization, context.shares).texts.push(byteText(JSON.stringify({ totalCount: chunk.totalCount })))
+  give(page, owners, context.shares)
+  writeConnection(list, { page, totalCount, hasStart: list.cursor !== null, cursorOf: cursorsOf(page, root, owners, context) }, out)
 }
 
-/** Rows of each owner that answered, with nested cursors sealed. */
-function rowsOf(list: ListPlan, context: RootContext): { organization: string; rows: readonly Row[]; totalCount: number | null; type: string }[] {
-  const { own, results, run } = context
-  const sealing = hasNestedCursors(list)
-  const nested = sealing ? nestedLists(list) : new Map<string, ListPlan>()
-  return own.flatMap((task) => {
-    const chunk = results.get(task)
-    if (!chunk || chunk instanceof GatewayError) return []
-    const { organization } = task.owner
-    const seal = (path: string, texts: readonly (string | null)[]): string => {
-      const inner = nested.get(path)
-      invariant(inner, `nested list \`${path}\``)
-      return context.parts.cursors.seal(placeOfTexts(texts, inner, organization, []), cursorBinding(inner, null, run))
+/** Seals the place of a row of the page. */
+export function cursorsOf(
+  page: Pick<Page, 'keysOf' | 'organizationOf'>,
+  { list, organizations }: Extract<BoundRoot, { kind: 'connection' }>,
+  owners: readonly Pick<OwnerRows, 'organization'>[],
+  { parts, run }: Pick<RootContext, 'parts' | 'run'>,
+): (row: number) => string {
+  let known: { readonly binding: string; readonly pinned: readonly string[] } | null = null
+  return (row) => {
+    known ??= {
+      binding: cursorBinding(list, organizations, run),
+      pinned: run.positions.get(list)?.pinned ?? owners.map(({ organization }) => organization),
     }
-    const rows = sealing ? chunk.rows.map((row) => ({ ...row, texts: row.texts.map((text) => sealNested(text, seal)) })) : chunk.rows
-    return [{ organization, rows, totalCount: chunk.totalCount, type: typeOf(task.plan) }]
+    return parts.cursors.seal(placeOfTexts(page.keysOf(row), list, page.organizationOf(row), known.pinned), known.binding)
+  }
+}
+
+/** What an owner gave for a list, with nested cursors sealed; null where it failed. */
+export function chunkOf(task: Task, list: ListPlan, { results, run, parts }: Pick<RootContext, 'results' | 'run' | 'parts'>): Chunk | null {
+  const answer = results[task.index]
+  if (!answer || answer instanceof GatewayError) return null
+  return sealedChunk(answer.first, task.owner.organization, list, { run, parts })
+}
+
+export function sealedChunk(chunk: Chunk, organization: string, list: ListPlan, { run, parts }: Pick<RootContext, 'run' | 'parts'>): Chunk {
+  if (!hasNestedCursors(list)) return chunk
+  const nested = nestedLists(list)
+  const seal = (path: string, texts: readonly (string | null)[]): string => {
+    const inner = nested.get(path)
+    invariant(inner, `nested list \`${path}\``)
+    return parts.cursors.seal(placeOfTexts(texts, inner, organization, []), cursorBinding(inner, null, run))
+  }
+  return { ...chunk, texts: chunk.texts.map((column) => Texts.of(Array.from({ length: column.count }, (_, row) => sealNested(column.at(row), seal)))) }
+}
+
+/** Rows of each owner that answered. */
+function rowsOf({ tasks }: RootRoute, list: ListPlan, context: RootContext): readonly OwnerRows[] {
+  return tasks.flatMap((task) => {
+    const chunk = chunkOf(task, list, context)
+    return chunk ? [{ organization: task.owner.organization, chunk, isCut: false }] : []
   })
 }
 
-function nodesText(root: Extract<BoundRoot, { kind: 'nodes' }>, context: RootContext): string {
-  const found = new Map<string, string>()
+function nodesText({ tasks }: RootRoute, root: Extract<BoundRoot, { kind: 'nodes' }>, context: RootContext): ByteText {
+  const found = new Map<string, ByteText>()
   for (const [type, { list }] of root.lists) {
-    for (const owner of rowsOf(list, { ...context, own: context.own.filter((task) => typeOf(task.plan) === type) })) {
-      give(
-        owner.rows.map((row) => ({ ...row, organization: owner.organization })),
-        context,
-      )
-      for (const row of owner.rows) found.set(JSON.stringify([type, owner.organization, ...row.keys]), row.texts[0] ?? 'null')
+    for (const task of tasks) {
+      const chunk = typeOf(task.plan) === type ? chunkOf(task, list, context) : null
+      if (!chunk) continue
+      const { organization } = task.owner
+      const share = shareOf(organization, context.shares)
+      share.rows += chunk.count
+      for (let row = 0; row < chunk.count; row += 1) {
+        for (const column of chunk.texts) share.texts.push(column.at(row))
+        found.set(JSON.stringify([type, organization, ...keysAt(chunk, row)]), chunk.texts[0]?.at(row) ?? NULL)
+      }
     }
   }
   const texts = [operandValue(root.ids, context.run.slots)].flat().map((id) => {
     const parsed = parseGlobalId(String(id))
-    return (parsed && found.get(JSON.stringify([parsed.type, parsed.organization, ...parsed.key]))) ?? 'null'
+    return (parsed && found.get(JSON.stringify([parsed.type, parsed.organization, ...parsed.key]))) ?? NULL
   })
-  return root.single ? (texts[0] ?? 'null') : `[${texts.join(',')}]`
+  return root.single ? (texts[0] ?? NULL) : listText(texts)
 }
 
-function aggregate(root: Extract<BoundRoot, { kind: 'aggregate' }>, context: RootContext): string {
+function aggregate(route: RootRoute, root: Extract<BoundRoot, { kind: 'aggregate' }>, context: RootContext): string {
   const { aggregate } = root
-  const { run, own, results, errors } = context
+  const { run, results, errors } = context
   const entity = context.parts.catalog.entities.get(aggregate.type)
   invariant(entity, 'a type of the contract')
-  const missing = missingOwners(context)
+  const missing = missingOwners(route, context)
   if (missing.length > 0 && !isByOrganization(aggregate)) {
     for (const [organization] of missing) errors.push(answerError('INCOMPLETE', { organization, path: [root.responseKey] }))
     return 'null'
   }
-  const groups = own.flatMap((task) => {
-    const chunk = results.get(task)
-    if (!chunk || chunk instanceof GatewayError) return []
+  const groups = route.tasks.flatMap((task) => {
+    const answer = results[task.index]
+    if (!answer || answer instanceof GatewayError) return []
     const { organization } = task.owner
-    if (chunk.rows.length > context.parts.limits.groups)
-      throw new GatewayError('QUERY_TOO_COSTLY', `more than ${context.parts.limits.groups} groups of one owner`)
+    const { first: chunk } = answer
+    if (chunk.count > context.parts.limits.groups) throw new GatewayError('QUERY_TOO_COSTLY', `more than ${context.parts.limits.groups} groups of one owner`)
     const share = shareOf(organization, context.shares)
-    share.rows += chunk.rows.length
-    share.texts.push(...chunk.rows.map((row) => JSON.stringify(row.keys))) // its canonical partial
-    return chunk.rows.map((row) => readGroup(aggregate, row.keys, organization))
+    share.rows += chunk.count
+    return Array.from({ length: chunk.count }, (_, row) => {
+      const texts = keysAt(chunk, row)
+      share.texts.push(byteText(JSON.stringify(texts))) // its canonical partial
+      return readGroup(aggregate, texts, organization)
+    })
   })
-  const combined = own.length === 0 ? groupsOfNobody(aggregate) : combineGroups(aggregate, entity, groups)
+  const combined = route.tasks.length === 0 ? groupsOfNobody(aggregate) : combineGroups(aggregate, entity, groups)
   return aggregateJson(
     aggregate,
     entity,
@@ -134,14 +173,14 @@ function aggregate(root: Extract<BoundRoot, { kind: 'aggregate' }>, context: Roo
   )
 }
 
-function organizationsText(root: Extract<BoundRoot, { kind: 'organizations' }>, context: RootContext): string {
+function organizationsText(root: Extract<BoundRoot, { kind: 'organizations' }>, context: RootContext): ByteText {
   const texts = [...context.run.authority.owners.keys()].sort(compareText).flatMap((id) => {
     const organization = context.parts.organizations.get(id)
     if (!organization) return []
     const values = { id, name: organization.name, jurisdiction: organization.jurisdiction, __typename: 'Organization' }
-    return [`{${root.fields.map((field) => member(field.responseKey, JSON.stringify(values[field.field]))).join(',')}}`]
+    return [objectText(root.fields.map((field) => member(field.responseKey, byteText(JSON.stringify(values[field.field])))))]
   })
-  return `[${texts.join(',')}]`
+  return listText(texts)
 }
 
 /** Introspection tells of the schema only, which is the same for everybody: graphql-js answers it. */
@@ -160,27 +199,38 @@ function introspection(nodes: readonly FieldNode[], context: RootContext): strin
 }
 
 /** Notes what leaves, by owner, for the ledger. A row that is selected twice, under `nodes` and `edges`, is one row of two texts. */
-function give(rows: readonly OwnedRow[], { shares }: RootContext): void {
-  for (const row of rows) {
-    const share = shareOf(row.organization, shares)
-    share.rows += 1
-    share.texts.push(...row.texts)
+export function give(page: Page, owners: readonly Pick<OwnerRows, 'organization'>[], shares: Map<string, OwnerShare>): void {
+  if (page.count === 0) return
+  const [only, ...others] = owners
+  if (only && others.length === 0 && page.columns === 1) {
+    const share = shareOf(only.organization, shares)
+    share.rows += page.count
+    for (const [index, piece] of page.joined(0).entries()) share.texts.push(index === 0 ? piece : withoutComma(piece))
+    return
   }
+  for (let row = 0; row < page.count; row += 1) {
+    const share = shareOf(page.organizationOf(row), shares)
+    share.rows += 1
+    for (let column = 0; column < page.columns; column += 1) share.texts.push(page.at(column, row))
+  }
+}
+
+/** Every piece but the first begins with the comma before its first text. */
+export function withoutComma(piece: Bytes): Bytes {
+  return typeof piece === 'string' ? (piece.slice(1) as ByteText) : piece.subarray(1) // the brand: a part of bytes
 }
 
 export interface RootContext {
   readonly parts: EngineParts
   readonly run: Run
-  readonly own: readonly Task[]
-  readonly results: ReadonlyMap<Task, Chunk | GatewayError>
+  readonly results: Results
   readonly errors: AnswerError[]
   readonly shares: Map<string, OwnerShare>
-  readonly positions: Positions
 }
 
-function missingOwners({ own, results }: RootContext): readonly (readonly [string, Code])[] {
-  return own.flatMap((task) => {
-    const result = results.get(task)
+export function missingOwners({ tasks }: RootRoute, { results }: Pick<RootContext, 'results'>): readonly (readonly [string, Code])[] {
+  return tasks.flatMap((task) => {
+    const result = results[task.index]
     return result instanceof GatewayError ? [[task.owner.organization, result.code] as const] : []
   })
 }

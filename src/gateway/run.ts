@@ -1,7 +1,9 @@
 /** What the engine carries along while it answers one operation. */
 import type { GraphQLSchema } from 'graphql'
-import type { Connector, Values } from '../connectors/connector.js'
-import type { Code, GatewayError } from '../errors.js'
+import type { Signal } from '../abort.js'
+import type { Answer, Connector } from '../connectors/connector.js'
+import type { Bytes } from '../connectors/texts.js'
+import type { GatewayError } from '../errors.js'
 import type { Authority } from '../policy/authority.js'
 import type { Principal } from '../policy/principal.js'
 import type { OrganizationBinding } from '../query/binding.js'
@@ -9,10 +11,10 @@ import type { Catalog } from '../query/catalog.js'
 import type { ListPlan, Plan } from '../query/plan.js'
 import type { Scalar } from '../query/predicate.js'
 import type { ApiIndex } from './api-schema.js'
-import type { BoundPlan, BoundRoot } from './bound-plan.js'
+import type { BoundPlan } from './bound-plan.js'
 import type { CursorPlace, Cursors } from './cursor.js'
 import type { Operation } from './operation.js'
-import type { ChoiceContext, ChosenOwner, FieldRefusal } from './owners.js'
+import type { PagePositions, Route } from './route.js'
 
 export interface EngineOrganization {
   readonly id: string
@@ -44,61 +46,65 @@ export interface EngineLimits {
   readonly listValues: number
   readonly cost: number
   readonly answerBytes: number
-  /** Bound plans and compiled statements kept for one document. */
+  /** Answers up to this are held and have one entry; larger ones stream. */
+  readonly bufferedBytes: number
+  /** How long a streamed answer may take, its reader included. */
+  readonly streamMs: number
+  /** Bound plans and compiled statements kept for one document, and routes. */
   readonly derived: number
 }
 
 export interface EngineRequest {
   /** Told why a store failed, where the caller learns a code only. */
-  readonly onFailure?: (failure: GatewayError) => void
+  readonly onFailure?: ((failure: GatewayError) => void) | undefined
   readonly operation: Operation
   /** As the client sent them. */
   readonly variables: unknown
   readonly principal: Principal
   readonly authority: Authority
-  readonly signal: AbortSignal
+  readonly signal: Signal
 }
 
-/** One statement to run: for one root field (or one type of it) and one owner. */
-export interface Task {
-  readonly root: BoundRoot
-  readonly plan: Plan
-  readonly owner: ChosenOwner
-  readonly native: unknown
-  readonly connector: Connector | null
-  readonly values: Values
-}
+/** Values of a request, by slot: those of the bound plan, then for each root field how many rows each owner is asked for first, then those of cursors. */
+export type Slots = readonly (Scalar | readonly Scalar[] | null)[]
 
 export interface Run extends EngineRequest {
   readonly bound: BoundPlan
-  readonly shape: string
-  readonly slots: readonly (Scalar | readonly Scalar[] | null)[]
-  readonly choice: ChoiceContext
-  readonly leftOut: { organization: string; code: Code }[]
-  /** Why owners are left out, for their ledgers. */
-  readonly refused: FieldRefusal[]
-  readonly chosen: ChosenOwner[]
+  readonly slots: Slots
+  readonly route: Route
+  readonly positions: PagePositions
 }
 
 /** Unsealed cursors of one root field. */
 export interface Positions {
   /** Owners that served the first page; null for a first page. */
   readonly pinned: readonly string[] | null
-  readonly places: readonly { readonly list: ListPlan; readonly place: CursorPlace; readonly firstValue: number }[]
+  readonly places: readonly StartPlace[]
   /** Slots after those of the request. */
   readonly values: readonly Scalar[]
 }
 
+/** Where a list goes on: after a row of an owner, whose sort values and key stand in slots from `firstValue` on. */
+export interface StartPlace {
+  readonly list: ListPlan
+  readonly place: Pick<CursorPlace, 'order' | 'key' | 'organization'>
+  readonly firstValue: number
+}
+
 export const NO_POSITIONS: Positions = { pinned: null, places: [], values: [] }
+
+/** What became of each statement, by `Task.index`. */
+export type Results = readonly (Answer | GatewayError)[]
 
 export function typeOf(plan: Plan): string {
   return plan.kind === 'list' ? plan.list.type : plan.aggregate.type
 }
 
-/** What of one owner leaves in an answer: rows, and the texts that its ledger's digest is made of, in answer order. */
+/** What of one owner leaves in an answer: rows, and their texts in answer order, for its ledger's digest. */
 export interface OwnerShare {
   rows: number
-  readonly texts: string[]
+  /** One row text each, or several with commas between them. */
+  readonly texts: Bytes[]
 }
 
 export function shareOf(organization: string, shares: Map<string, OwnerShare>): OwnerShare {

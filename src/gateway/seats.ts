@@ -6,7 +6,7 @@ export function seatsFor(max: number): Seats {
   const taken = new Map<string, number>()
   return {
     take(principal: Principal) {
-      const key = JSON.stringify([principal.issuer, principal.subject])
+      const key = `${principal.issuer}\n${principal.subject}` // neither holds a line feed
       const count = taken.get(key) ?? 0
       if (count >= max) return null
       taken.set(key, count + 1)

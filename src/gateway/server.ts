@@ -2,11 +2,14 @@
 import { isUtf8 } from 'node:buffer'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { Abort, type Signal } from '../abort.js'
+import type { Bytes } from '../connectors/texts.js'
 import { CODES, GatewayError, type Code } from '../errors.js'
 import type { Observe } from '../observe.js'
 import type { Explorer } from './explorer.js'
 import { acceptsHtml, isJson, MEDIA_TYPES, negotiate, type ResponseMedia } from './media.js'
-import type { GatewayRequest, GatewayResponse } from './request.js'
+import { lengthOf, piecesOf } from './pieces.js'
+import { type GatewayRequest, type GatewayResponse, isStream } from './request.js'
 
 export type Answer = (request: GatewayRequest) => Promise<GatewayResponse>
 
@@ -24,7 +27,7 @@ export interface ServerParts {
   readonly listen: { readonly host: string; readonly port: number }
   /** What clients call, without a path; null: the address that is listened on. */
   readonly url: string | null
-  readonly limits: { readonly bodyBytes: number; readonly receiveMs: number; readonly nesting: number; readonly concurrent: number }
+  readonly limits: { readonly bodyBytes: number; readonly receiveMs: number; readonly nesting: number; readonly concurrent: number; readonly stallMs: number }
   /** How long requests under way may take to end once the process is told to stop. */
   readonly drainMs: number
   /** Whether requests can be answered now. */
@@ -158,14 +161,14 @@ class Traffic {
       return
     }
     this.#underWay += 1
-    const gone = new AbortController()
+    const gone = new Abort()
     response.once('close', () => {
-      if (!response.writableFinished) gone.abort()
+      if (!response.writableFinished) gone.abort(new GatewayError('CANCELLED', 'the client went away'))
       this.#underWay -= 1
       if (this.#draining && this.#underWay === 0) this.#drained()
     })
     try {
-      const answered = await this.parts.answer(await this.#received(exchange, media, gone.signal))
+      const answered = await this.parts.answer(await this.#received(exchange, media, gone))
       this.#send(exchange, answered)
     } catch (error) {
       if (error instanceof HttpRefusal) this.#refuse(exchange, error.reason, { media, headers: error.headers, status: error.status })
@@ -174,7 +177,7 @@ class Traffic {
   }
 
   /** @throws HttpRefusal, GatewayError */
-  async #received({ id, startedMs, request, path, search }: Exchange, media: ResponseMedia | null, signal: AbortSignal): Promise<GatewayRequest> {
+  async #received({ id, startedMs, request, path, search }: Exchange, media: ResponseMedia | null, signal: Signal): Promise<GatewayRequest> {
     const { method, headers } = request
     const explain = path === '/explain'
     if (method !== 'POST' && (method !== 'GET' || explain))
@@ -191,6 +194,7 @@ class Traffic {
       ...operationOf(sent),
       accept: media,
       explain,
+      connection: request.socket,
       signal,
     }
   }
@@ -222,11 +226,13 @@ class Traffic {
 
   #pageAt(path: string, request: IncomingMessage): GatewayResponse | null {
     const { explorer, demo, ready } = this.parts
-    if (path === '/healthz') return { status: 200, headers: PLAIN, body: 'ok\n' }
+    if (path === '/healthz') return { status: 200, headers: PLAIN, body: piecesOf('ok\n') }
     if (path === '/readyz')
-      return ready() && !this.#draining ? { status: 200, headers: PLAIN, body: 'ready\n' } : { status: 503, headers: PLAIN, body: 'not ready\n' }
+      return ready() && !this.#draining
+        ? { status: 200, headers: PLAIN, body: piecesOf('ready\n') }
+        : { status: 503, headers: PLAIN, body: piecesOf('not ready\n') }
     if (path === '/demo/principals' && demo !== null && isLocal(request))
-      return { status: 200, headers: { 'content-type': MEDIA_TYPES.json }, body: JSON.stringify(demo) }
+      return { status: 200, headers: { 'content-type': MEDIA_TYPES.json }, body: piecesOf(JSON.stringify(demo)) }
     if (explorer === null) return null
     if (path === '/') return acceptsHtml(request.headers.accept) ? explorer.page() : null
     return path.startsWith('/explorer/') ? explorer.asset(path.slice('/explorer/'.length)) : null
@@ -239,23 +245,90 @@ class Traffic {
   }
 
   #refuse(exchange: Exchange, { code, message }: GatewayError, { media, headers, status }: Refusal): void {
-    const body = JSON.stringify({ errors: [{ message, extensions: { code } }], extensions: { requestId: exchange.id } })
+    const body = piecesOf(JSON.stringify({ errors: [{ message, extensions: { code } }], extensions: { requestId: exchange.id } }))
     this.#send(exchange, { status: status ?? CODES[code].status, headers: { 'content-type': MEDIA_TYPES[media ?? 'json'], ...headers }, body, code })
   }
 
-  #send({ id, startedMs, request, response, path }: Exchange, { status, headers, body, code = null }: GatewayResponse): void {
-    const route = ROUTES.has(path) ? path : path.startsWith('/explorer/') ? '/explorer' : 'other'
-    const durationMs = Math.round((performance.now() - startedMs) * 1000) / 1000
-    if (response.destroyed) {
-      this.parts.observe({ kind: 'abandoned', requestId: id, route, durationMs })
+  #send(exchange: Exchange, { status, headers, body, cut, code = null }: GatewayResponse): void {
+    if (isStream(body)) {
+      void this.#stream(exchange, { status, headers, body, ...(cut && { cut }) })
       return
     }
-    const bytes = typeof body === 'string' ? Buffer.byteLength(body) : body.length
-    response.writeHead(status, { ...SAFE, 'x-request-id': id, ...headers, 'content-length': bytes })
-    response.end(request.method === 'HEAD' ? undefined : body)
-    if (!request.complete) discardRest(request, this.parts.limits.bodyBytes)
-    this.parts.observe({ kind: 'answered', requestId: id, route, status, code, bytes, durationMs })
+    const { id, request, response } = exchange
+    if (response.destroyed) return this.#abandoned(exchange)
+    const bytes = lengthOf(body)
+    response.writeHead(status, headersOf(id, headers, bytes))
+    if (request.method === 'HEAD') response.end()
+    else write(response, body)
+    this.#answered(exchange, { status, code, bytes })
   }
+
+  /** Without a length: as it comes, no faster than it is read. A failure breaks the connection off, so that nobody takes a part for the whole. */
+  async #stream(exchange: Exchange, { status, headers, body, cut }: StreamedResponse): Promise<void> {
+    const { id, response } = exchange
+    const { stallMs } = this.parts.limits
+    let bytes = 0
+    cut?.addEventListener('abort', () => response.socket?.resetAndDestroy())
+    try {
+      // It is begun in any case: what has been begun is ended, and recorded.
+      for await (const pieces of body) {
+        if (response.destroyed) break
+        if (!response.headersSent) response.writeHead(status, headersOf(id, headers, null))
+        response.cork()
+        for (const piece of pieces) response.write(piece, 'latin1')
+        response.uncork()
+        bytes += lengthOf(pieces)
+        if (response.writableNeedDrain) await drained(response, stallMs)
+      }
+      if (response.destroyed) return this.#abandoned(exchange)
+      response.end()
+      this.#answered(exchange, { status, code: null, bytes })
+    } catch (error) {
+      const code = error instanceof GatewayError ? error.code : 'INTERNAL'
+      // What lies in the socket's queue does not leave either.
+      if (response.headersSent) response.socket?.resetAndDestroy()
+      else return this.#fail(exchange, error, 'json')
+      this.#answered(exchange, { status, code, bytes })
+    }
+  }
+
+  #abandoned({ id, startedMs, path }: Exchange): void {
+    this.parts.observe({ kind: 'abandoned', requestId: id, route: routeOf(path), durationMs: sinceMs(startedMs) })
+  }
+
+  #answered({ id, startedMs, request, path }: Exchange, how: { readonly status: number; readonly code: Code | null; readonly bytes: number }): void {
+    if (!request.complete) discardRest(request, this.parts.limits.bodyBytes)
+    const { status, code, bytes } = how
+    this.parts.observe({ kind: 'answered', requestId: id, route: routeOf(path), status, code, bytes, durationMs: sinceMs(startedMs) })
+  }
+}
+
+function routeOf(path: string): string {
+  return ROUTES.has(path) ? path : path.startsWith('/explorer/') ? '/explorer' : 'other'
+}
+
+/** Milliseconds, with microseconds. */
+function sinceMs(startedMs: number): number {
+  return Math.round((performance.now() - startedMs) * 1000) / 1000
+}
+
+/** Resolves when the client has taken what was written, or is gone; one that takes nothing for too long is cut off. */
+function drained(response: ServerResponse, stallMs: number): Promise<void> {
+  return new Promise((resolve) => {
+    const over = (): void => {
+      clearTimeout(timer)
+      response.off('drain', over)
+      response.off('close', over)
+      resolve()
+    }
+    const timer = setTimeout(() => response.destroy(), stallMs)
+    response.once('drain', over)
+    response.once('close', over)
+  })
+}
+
+interface StreamedResponse extends Pick<GatewayResponse, 'status' | 'headers' | 'cut'> {
+  readonly body: AsyncIterable<readonly Bytes[]>
 }
 
 interface Refusal {
@@ -294,6 +367,32 @@ const SAFE: Readonly<Record<string, string>> = {
   'x-content-type-options': 'nosniff',
 }
 const PLAIN: Readonly<Record<string, string>> = { 'content-type': 'text/plain; charset=utf-8' }
+
+/** Bytes as they are; a Buffer takes no notice of the encoding. Several pieces go to the socket together. */
+function write(response: ServerResponse, body: readonly Bytes[]): void {
+  const [only] = body
+  if (body.length === 1 && only !== undefined) {
+    response.end(only, 'latin1')
+    return
+  }
+  response.cork()
+  for (const piece of body) response.write(piece, 'latin1')
+  response.end()
+  response.uncork()
+}
+
+const SAFE_PAIRS: readonly string[] = Object.entries(SAFE).flat()
+
+/** Names and values in turn, which is the form that Node.js writes without looking at them again. Those of a page stand in for the usual ones. */
+function headersOf(id: string, own: GatewayResponse['headers'], bytes: number | null): string[] {
+  const names = Object.keys(own)
+  const replaced = names.some((name) => Object.hasOwn(SAFE, name))
+  const pairs = replaced ? Object.entries(SAFE).flatMap(([name, value]) => (Object.hasOwn(own, name) ? [] : [name, value])) : [...SAFE_PAIRS]
+  pairs.push('x-request-id', id)
+  for (const name of names) pairs.push(name, own[name] ?? '')
+  if (bytes !== null) pairs.push('content-length', String(bytes))
+  return pairs
+}
 
 /**
  * The demo's tokens are for pages of this very server: a name that somebody else's DNS gives to this machine is not accepted, nor a request that a page from

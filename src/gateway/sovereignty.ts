@@ -1,21 +1,40 @@
 /** What an answer and the ledgers say of an operation: who served under which rule, what was masked, withheld or refused. Follows from plan, policy and health. */
-import type { OwnerDisclosure, TypeDisclosure } from '../audit/record.js'
-import type { GatewayError } from '../errors.js'
+import { Contribution } from '../audit/contribution.js'
+import { type OwnerFacts, ownerTerms, type TypeDisclosure } from '../audit/owner-terms.js'
+import type { OwnerDisclosure } from '../audit/record.js'
+import type { Code, GatewayError } from '../errors.js'
 import type { GrantSource } from '../policy/authority.js'
-import type { Principal } from '../policy/principal.js'
 import type { Catalog } from '../query/catalog.js'
 import { compareText } from '../query/order.js'
 import type { RuleWords, Sovereignty } from './outcome.js'
 import type { ChosenOwner, FieldRefusal } from './owners.js'
-import { type EngineParts, type OwnerShare, type Run, type Task, typeOf } from './run.js'
+import type { Task } from './route.js'
+import { type EngineParts, type OwnerShare, typeOf } from './run.js'
+import type { StreamedShare } from './stream.js'
 
-export function sovereigntyOf(run: Run, failed: ReadonlyMap<string, GatewayError>): Sovereignty {
+/** What the ledgers say of one owner, with the facts that it is made of. */
+export interface OwnerPart extends OwnerDisclosure {
+  readonly facts: OwnerFacts
+}
+
+/** What is the same for every request of one route. */
+export type OwnerBase = Pick<OwnerPart, 'facts' | 'terms'>
+
+export function ownerBase(facts: OwnerFacts): OwnerBase {
+  return { facts, terms: ownerTerms(facts) }
+}
+
+export function sovereigntyOf(
+  { chosen, leftOut }: { readonly chosen: readonly ChosenOwner[]; readonly leftOut: readonly { readonly organization: string; readonly code: Code }[] },
+  failed: ReadonlyMap<string, GatewayError>,
+  catalog: Catalog,
+): Sovereignty {
   const served = new Map<string, Sovereignty['served'][number]>()
   const masked = new Map<string, Sovereignty['masked'][number]>()
   const withheld = new Map<string, Sovereignty['withheld'][number]>()
-  for (const owner of run.chosen) {
+  for (const owner of chosen) {
     const { organization, grant } = owner
-    for (const type of typesOf(owner, run.choice.catalog)) {
+    for (const type of typesOf(owner, catalog)) {
       const source = grant.types.get(type)?.source
       if (source && !failed.has(organization)) served.set(JSON.stringify([organization, sourceName(source)]), { organization, ...sourceWords(source) })
     }
@@ -32,7 +51,7 @@ export function sovereigntyOf(run: Run, failed: ReadonlyMap<string, GatewayError
   const codes = [...failed].map(([organization, { code }]) => [organization, { organization, code }] as const)
   return {
     served: inOrder(served),
-    leftOut: inOrder(new Map(run.leftOut.map((entry) => [entry.organization, entry]))),
+    leftOut: inOrder(new Map(leftOut.map((entry) => [entry.organization, entry]))),
     failed: inOrder(new Map(codes)),
     masked: inOrder(masked),
     withheld: inOrder(withheld),
@@ -40,64 +59,80 @@ export function sovereigntyOf(run: Run, failed: ReadonlyMap<string, GatewayError
 }
 
 /** What an owner's ledger says of an operation that its policy refused. */
-export function refusalDisclosure({ grant, use, code }: FieldRefusal, principal: Principal, parts: EngineParts): OwnerDisclosure | null {
+export function refusalDisclosure({ grant, use, code }: FieldRefusal, home: string, parts: EngineParts): OwnerPart | null {
   const source = grant.types.get(use.type)?.source ?? [...grant.types.values()][0]?.source
   if (!source) return null
-  return {
+  const base = ownerBase({
     organization: grant.organization,
     source,
     types: [{ type: use.type, fields: [use.field], decisions: { [use.field]: 'deny' } }],
     stores: [],
-    jurisdictions: jurisdictions([], grant.organization, principal, parts),
-    rows: 0,
-    contribution: null,
-    outcome: 'refused',
-    code,
-  }
+    jurisdictions: jurisdictions([], grant.organization, home, parts),
+    predicateText: null,
+  })
+  return { ...base, rows: 0, contribution: null, outcome: 'refused', code }
 }
 
 /** Of an operation whose answer was not sent. Why it was not stays with the principal's ledger. */
-export function notGiven(owners: readonly OwnerDisclosure[]): readonly OwnerDisclosure[] {
+export function notGiven<T extends OwnerDisclosure>(owners: readonly T[]): readonly T[] {
   return owners.map((owner) => ({ ...owner, rows: 0, contribution: null, outcome: 'failed' }))
 }
 
-export function ownerDisclosures(
-  run: Run,
-  tasks: readonly Task[],
-  failed: ReadonlyMap<string, GatewayError>,
-  shares: ReadonlyMap<string, OwnerShare>,
-  parts: EngineParts,
-): readonly OwnerDisclosure[] {
-  const disclosures: OwnerDisclosure[] = []
-  const counted = new Set<string>()
-  for (const { organization, source, types } of sourcesOf(run.chosen, run.choice.catalog)) {
+/** By owner and rule: what is used of it, where its rows lie and what its stores are asked. */
+export function ownerBases(chosen: readonly ChosenOwner[], tasks: readonly Task[], home: string, parts: EngineParts): readonly OwnerBase[] {
+  return sourcesOf(chosen, parts.catalog).map(({ organization, source, types }) => {
     const own = tasks.filter((task) => task.owner.organization === organization && types.some(({ type }) => type === typeOf(task.plan)))
-    const failure = failed.get(organization)
-    const share = shares.get(organization)
-    const isFirst = !counted.has(organization) // several agreements of one owner: its rows are counted once
-    counted.add(organization)
     const stores = [...new Set(own.flatMap((task) => task.connector?.store ?? []))]
-    disclosures.push({
+    return ownerBase({
       organization,
       source,
       types,
       stores,
-      jurisdictions: jurisdictions(stores, organization, run.principal, parts),
-      rows: isFirst ? (share?.rows ?? 0) : 0,
-      contribution: isFirst && share && share.texts.length > 0 ? share.texts : null,
+      jurisdictions: jurisdictions(stores, organization, home, parts),
       predicateText: own.map((task) => (task.connector ? task.connector.describe(task.native) : '')).join('\n'),
-      ...(failure ? { outcome: 'failed' as const, code: failure.code } : {}),
     })
-  }
-  return disclosures
+  })
 }
 
-function jurisdictions(stores: readonly string[], organization: string, principal: Principal, parts: EngineParts): OwnerDisclosure['jurisdictions'] {
+/** What each owner gave, or why it did not. Of several rules of one owner the first one has its rows, so that they are counted once. */
+export function ownerParts(
+  bases: readonly OwnerBase[],
+  failed: ReadonlyMap<string, GatewayError>,
+  shares: ReadonlyMap<string, OwnerShare>,
+): readonly OwnerPart[] {
+  return bases.map((base, index) => {
+    const { organization } = base.facts
+    const failure = failed.get(organization)
+    const isFirst = bases.findIndex(({ facts }) => facts.organization === organization) === index
+    const share = isFirst ? shares.get(organization) : undefined
+    const { facts, terms } = base
+    const rows = share?.rows ?? 0
+    const contribution = share && share.texts.length > 0 ? Contribution.of(share.texts) : null
+    return failure ? { facts, terms, rows, contribution, outcome: 'failed', code: failure.code } : { facts, terms, rows, contribution }
+  })
+}
+
+/** As `ownerParts`, of an answer that streams. */
+export function streamedParts(
+  bases: readonly OwnerBase[],
+  failed: ReadonlyMap<string, GatewayError>,
+  shares: ReadonlyMap<string, StreamedShare>,
+): readonly OwnerPart[] {
+  return bases.map(({ facts, terms }, index) => {
+    const failure = failed.get(facts.organization)
+    const isFirst = bases.findIndex((each) => each.facts.organization === facts.organization) === index
+    const share = isFirst ? shares.get(facts.organization) : undefined
+    const given = { facts, terms, rows: share?.rows ?? 0, contribution: share?.contribution ?? null }
+    return failure ? { ...given, outcome: 'failed', code: failure.code } : given
+  })
+}
+
+function jurisdictions(stores: readonly string[], organization: string, home: string, parts: EngineParts): OwnerFacts['jurisdictions'] {
   const facts = parts.organizations.get(organization)
   return {
     stored: [...new Set(stores.flatMap((store) => facts?.stores.get(store)?.jurisdiction ?? []))],
     gateway: parts.gatewayJurisdiction,
-    grantee: parts.organizations.get(principal.organization)?.jurisdiction ?? null,
+    grantee: parts.organizations.get(home)?.jurisdiction ?? null,
   }
 }
 

@@ -4,7 +4,7 @@ import type { FieldNode, FragmentDefinitionNode, GraphQLNamedType, GraphQLSchema
 import { getNamedType, getNullableType, isInterfaceType, isListType, isObjectType, Kind, parse, print } from 'graphql'
 import { invariant } from '../errors.js'
 import type { ForeignJoin } from './foreign-schema.js'
-import type { Operation } from './operation.js'
+import { type Operation, preparedOperation } from './operation.js'
 import type { RawPlace, RawPlaces } from './raw-json.js'
 
 export interface ContractOperation {
@@ -40,7 +40,7 @@ export function contractOperation(client: Operation, requests: readonly Executio
   CONTRACT_OPERATIONS.set(client, variants)
   const known = variants.get(text)
   if (known) return known
-  const operation: Operation = { id: `${client.id} stitched`, name: client.name, text, definition, fragments: new Map(), derived: new Map() }
+  const operation: Operation = preparedOperation({ name: client.name, text, definition, fragments: new Map() })
   const made = { operation, places: placesOf(definition.selectionSet, schema.getQueryType() ?? undefined, schema) }
   variants.set(text, made)
   const [oldest] = variants.keys()
@@ -128,5 +128,5 @@ export function responseKeyOf(request: ExecutionRequest): string {
 export function keyLookup(): Operation {
   const text = 'query ($ids: [ID!]!) { nodes(ids: $ids) { id } }'
   const [definition] = parse(text, { noLocation: true }).definitions as [OperationDefinitionNode] // just written
-  return { id: 'key lookup', name: null, text, definition, fragments: new Map(), derived: new Map() }
+  return preparedOperation({ name: null, text, definition, fragments: new Map() })
 }

@@ -4,7 +4,9 @@
 import type { ExecutionRequest, ExecutionResult } from '@graphql-tools/utils'
 import type { ExecutionResult as GraphqlResult, FieldNode, GraphQLScalarType, GraphQLSchema } from 'graphql'
 import { isObjectType } from 'graphql'
+import { Contribution } from '../audit/contribution.js'
 import type { OwnerDisclosure } from '../audit/record.js'
+import { byteText, type ByteText } from '../connectors/texts.js'
 import { type Code, CODES, GatewayError, invariant } from '../errors.js'
 import type { GrantSource } from '../policy/authority.js'
 import { compareText } from '../query/order.js'
@@ -14,8 +16,9 @@ import type { ForeignSchema } from './foreign-schema.js'
 import type { KeyDisclosure, RecordKeys } from './key-disclosure.js'
 import { KeyTravel, type KeyTravelParts, type TravellingKeys } from './key-travel.js'
 import { type AnswerError, type EngineOutcome, NOTHING_SERVED, type Sovereignty } from './outcome.js'
+import { lengthOf, piecesOf, wholeText } from './pieces.js'
 import { RawJson } from './raw-json.js'
-import { notGiven, sourceWords } from './sovereignty.js'
+import { notGiven, ownerBase, type OwnerPart, sourceWords } from './sovereignty.js'
 import { contractOperation, fragmentsOf, keysVariableOf, responseKeyOf, rootFieldOf } from './stitched-document.js'
 import type { ForeignService, ForeignUse } from './supergraph.js'
 
@@ -39,7 +42,7 @@ export interface StitchedRunParts extends Pick<KeyTravelParts, 'catalog' | 'mayR
 
 /** What a service gave, for the ledger of its organization. */
 interface Given {
-  readonly rows: string[]
+  readonly rows: ByteText[]
   failure: Code | null
 }
 
@@ -92,9 +95,10 @@ export class StitchedRun {
       )
       const outcome = await engine.run({ ...request, operation })
       this.contract = outcome
-      const text = outcome.data ?? '{}'
-      if (text.length > limits.stitchedBytes) throw new GatewayError('QUERY_TOO_COSTLY', `foreign fields are joined to more than ${limits.stitchedBytes} bytes`)
-      const data = this.rawJson.parse(text, places) as Readonly<Record<string, unknown>> // the engine's answer is an object
+      const pieces = outcome.data ?? piecesOf('{}')
+      if (lengthOf(pieces) > limits.stitchedBytes)
+        throw new GatewayError('QUERY_TOO_COSTLY', `foreign fields are joined to more than ${limits.stitchedBytes} bytes`)
+      const data = this.rawJson.parse(wholeText(pieces), places) as Readonly<Record<string, unknown>> // the engine's answer is an object
       for (const each of asked) each.settle(data[responseKeyOf(each.request)] ?? null)
     } catch (error) {
       this.fail(error)
@@ -172,7 +176,7 @@ export class StitchedRun {
           const key = keys[index]
           if (key === undefined || row === null) return []
           if (row === 'failed') return [[key, failure(new GatewayError('SOURCE_UNAVAILABLE', 'a foreign service failed for a key'))]]
-          given.rows.push(JSON.stringify(row))
+          given.rows.push(byteText(JSON.stringify(row)))
           return [[key, row]]
         }),
       )
@@ -223,7 +227,7 @@ export class StitchedRun {
     })
     const contract = this.contract ?? { errors: [], sovereignty: NOTHING_SERVED, owners: [] }
     return {
-      data: this.rawJson.stringify(result.data),
+      data: piecesOf(this.rawJson.stringify(result.data)),
       errors: [...contract.errors, ...(this.parts.onUnavailable === 'REPORT' ? errors.slice(0, ERRORS_MAX) : [])],
       sovereignty: this.sovereignty(contract, failed),
       owners: [...contract.owners, ...this.serviceDisclosures()],
@@ -250,7 +254,8 @@ export class StitchedRun {
       const { service } = this.serviceOf(name)
       const seen = new Set<string>()
       let isOpen = false
-      for (const { organization, source, types } of contract.owners) {
+      for (const { facts } of contract.owners) {
+        const { organization, source, types } = facts
         if (seen.has(organization) || !types.some((each) => each.type === type)) continue
         seen.add(organization)
         const access = this.travel.access(service, organization, type)
@@ -270,8 +275,8 @@ export class StitchedRun {
   }
 
   /** The fields of a service are its organization's: what left is in its ledger too. */
-  private serviceDisclosures(): readonly OwnerDisclosure[] {
-    return [...this.given].flatMap(([name, { rows, failure }]): OwnerDisclosure[] => {
+  private serviceDisclosures(): readonly OwnerPart[] {
+    return [...this.given].flatMap(([name, { rows, failure }]): OwnerPart[] => {
       const { service } = this.serviceOf(name)
       const source = this.sourceOf(service)
       if (!source) return []
@@ -279,17 +284,20 @@ export class StitchedRun {
       const types = [...new Set(uses.map(({ type }) => type))]
       return [
         {
-          organization: service.organization,
-          source,
-          types: types.map((type) => ({ type, fields: uses.filter((use) => use.type === type).map(({ field }) => field) })),
-          stores: [name],
-          jurisdictions: {
-            stored: [service.jurisdiction],
-            gateway: this.parts.gatewayJurisdiction,
-            grantee: this.parts.jurisdictionOf(this.parts.request.principal.organization),
-          },
+          ...ownerBase({
+            organization: service.organization,
+            source,
+            types: types.map((type) => ({ type, fields: uses.filter((use) => use.type === type).map(({ field }) => field) })),
+            stores: [name],
+            jurisdictions: {
+              stored: [service.jurisdiction],
+              gateway: this.parts.gatewayJurisdiction,
+              grantee: this.parts.jurisdictionOf(this.parts.request.principal.organization),
+            },
+            predicateText: null,
+          }),
           rows: rows.length,
-          contribution: rows.length > 0 ? rows : null,
+          contribution: rows.length > 0 ? Contribution.of(rows) : null,
           ...(failure && { outcome: 'failed' as const, code: failure }),
         },
       ]

@@ -8,7 +8,8 @@ import { join } from 'node:path'
 import { calculateJwkThumbprint, CompactSign, importJWK, SignJWT, type JWK } from 'jose'
 import { generateKeyPair, issueToken, type KeyPair } from '../../src/cli/token.js'
 import { GatewayError } from '../../src/errors.js'
-import { authenticator, type Authenticate, type AuthenticateConfig, type TrustedIssuer } from '../../src/gateway/authenticate.js'
+import { authenticator, type Authentic, type AuthenticateConfig, type TrustedIssuer } from '../../src/gateway/authenticate.js'
+import { proofMemory } from '../../src/gateway/proof-memory.js'
 import type { Principal } from '../../src/policy/principal.js'
 
 const NOW = Date.UTC(2026, 5, 1)
@@ -39,17 +40,20 @@ function trusted(): readonly TrustedIssuer[] {
   ]
 }
 
-function authenticate(changes: Partial<AuthenticateConfig> = {}): Authenticate {
+/** What comes at once and what comes later are one to the tests. */
+function authenticate(changes: Partial<AuthenticateConfig> = {}): (request: Authentic) => Promise<Principal> {
   clock = NOW
-  return authenticator({
+  const admit = authenticator({
     issuers: trusted(),
     audience: AUDIENCE,
     clockToleranceMs: 5_000,
     principalsMax: 100,
     now: () => clock,
+    spendProof: proofMemory({ now: () => clock }),
     onKeysUnavailable: () => undefined,
     ...changes,
   })
+  return async (request) => admit(request)
 }
 
 interface Crafted {

@@ -59,8 +59,8 @@ describe('an owner one of whose stores was never reached', () => {
       epoch: 1n,
       validUntilMs: 1,
     }
-    const bindings = new Map([['borealis', { organization: 'borealis', types: new Map() }]])
-    const context = { authority, home: 'aurora', catalog, bindings, onForbidden: 'REFUSE' as const }
+    const bindingOf = (organization: string) => (organization === 'borealis' ? { organization, types: new Map() } : null)
+    const context = { authority, home: 'aurora', catalog, bindingOf, onForbidden: 'REFUSE' as const }
     const { chosen, leftOut } = chooseOwners('User', [{ type: 'User', field: 'name', how: 'equal', place: null }], null, context)
     expect([chosen.map(({ organization }) => organization), leftOut]).toEqual([['borealis'], []])
   })

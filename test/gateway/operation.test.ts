@@ -93,8 +93,13 @@ describe('preparing a document', () => {
     const both = 'query A { agents { totalCount } } query B { users { totalCount } }'
     expect((await prepared(both, { operationName: 'A' })).name).toBe('A')
     expect((await prepared(both, { operationName: 'B' })).name).toBe('B')
-    const ids = await Promise.all([prepared('query A { agents { totalCount } }'), prepared('query A { agents { totalCount } }', { operationName: 'A' })])
-    expect(ids[0].id).not.toBe(ids[1].id)
+    const [unnamed, named] = await Promise.all([
+      prepared('query A { agents { totalCount } }'),
+      prepared('query A { agents { totalCount } }', { operationName: 'A' }),
+    ])
+    expect(unnamed).not.toBe(named)
+    // A document that would read like a name and a document, were they only put together.
+    await expect(prepared('1:Aquery A { agents { totalCount } }')).rejects.toThrow()
   })
 
   it('keeps what was used last, by count and by bytes', async () => {

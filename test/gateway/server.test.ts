@@ -6,11 +6,12 @@ import fc from 'fast-check'
 import { CODES, GatewayError } from '../../src/errors.js'
 import { loadExplorer } from '../../src/gateway/explorer.js'
 import { acceptsHtml, isJson, MEDIA_TYPES, negotiate } from '../../src/gateway/media.js'
+import { piecesOf } from '../../src/gateway/pieces.js'
 import type { GatewayRequest } from '../../src/gateway/request.js'
 import { startServer, type Answer, type RunningServer, type ServerParts } from '../../src/gateway/server.js'
 import type { Observation } from '../../src/observe.js'
 
-const LIMITS = { bodyBytes: 2_000, receiveMs: 5_000, nesting: 20, concurrent: 50 }
+const LIMITS = { bodyBytes: 2_000, receiveMs: 5_000, nesting: 20, concurrent: 50, stallMs: 5_000 }
 const running: RunningServer[] = []
 afterEach(async () => {
   await Promise.all(running.splice(0).map((each) => each.stop()))
@@ -22,7 +23,11 @@ interface Started extends RunningServer {
 }
 
 const echo: Answer = (request) =>
-  Promise.resolve({ status: 200, headers: { 'content-type': MEDIA_TYPES[request.accept] }, body: JSON.stringify({ data: { document: request.document } }) })
+  Promise.resolve({
+    status: 200,
+    headers: { 'content-type': MEDIA_TYPES[request.accept] },
+    body: piecesOf(JSON.stringify({ data: { document: request.document } })),
+  })
 
 async function start(options: Partial<ServerParts> = {}): Promise<Started> {
   const requests: GatewayRequest[] = []
@@ -263,7 +268,7 @@ describe('an answer', () => {
   })
 
   it('is logged with its code and without its text', async () => {
-    const server = await start({ answer: () => Promise.resolve({ status: 200, code: 'SOURCE_TIMEOUT', headers: {}, body: '{"data":"private"}' }) })
+    const server = await start({ answer: () => Promise.resolve({ status: 200, code: 'SOURCE_TIMEOUT', headers: {}, body: piecesOf('{"data":"private"}') }) })
     await post(server, { query: '{ a }' })
     await until(() => server.observations.some(({ kind }) => kind === 'answered'))
     expect(server.observations.at(-1)).toMatchObject({ kind: 'answered', requestId: 'id-1', route: '/graphql', status: 200, code: 'SOURCE_TIMEOUT', bytes: 18 })
@@ -274,7 +279,7 @@ describe('an answer', () => {
     const aborted: boolean[] = []
     const server = await start({
       answer: async (request) => {
-        await once(request.signal, 'abort')
+        await new Promise<void>((resolve) => request.signal.addEventListener('abort', resolve))
         aborted.push(request.signal.aborted)
         return echo(request)
       },

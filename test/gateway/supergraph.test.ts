@@ -7,6 +7,7 @@ import type { Engine } from '../../src/gateway/engine.js'
 import type { KeyDisclosure } from '../../src/gateway/key-disclosure.js'
 import { type Operation, Operations } from '../../src/gateway/operation.js'
 import type { EngineOutcome } from '../../src/gateway/outcome.js'
+import { piecesOf, wholeText } from '../../src/gateway/pieces.js'
 import type { EngineRequest } from '../../src/gateway/run.js'
 import { type ForeignService, type Supergraph, supergraph, type SupergraphLimits } from '../../src/gateway/supergraph.js'
 import { keyAccess } from '../../src/policy/key-access.js'
@@ -152,7 +153,7 @@ async function codeOf(outcome: Promise<unknown>): Promise<string> {
   )
 }
 
-const dataOf = (outcome: EngineOutcome): any => JSON.parse(outcome.data ?? 'null') // eslint-disable-line @typescript-eslint/no-explicit-any
+const dataOf = (outcome: EngineOutcome): any => JSON.parse(outcome.data ? wholeText(outcome.data) : 'null') // eslint-disable-line @typescript-eslint/no-explicit-any
 const PAGE = '{ agents(orderBy: [{ name: ASC }]) { nodes { organization name rating } } }'
 
 describe('an operation with foreign fields', () => {
@@ -268,10 +269,11 @@ describe('an operation with foreign fields', () => {
     }`
     const plain = await ask(document(''))
     const stitched = await ask(document('rating'))
-    expect(plain.data).toContain('12345678901234567890.500')
-    expect(plain.data).toContain('"1250.00"')
-    const without = (text: string | null): string => (text ?? '').replaceAll(/,"rating":[^,}]*/g, '')
-    expect(without(stitched.data)).toBe(plain.data)
+    const textIn = ({ data }: EngineOutcome): string => wholeText(data ?? [])
+    expect(textIn(plain)).toContain('12345678901234567890.500')
+    expect(textIn(plain)).toContain('"1250.00"')
+    const without = (text: string): string => text.replaceAll(/,"rating":[^,}]*/g, '')
+    expect(without(textIn(stitched))).toBe(textIn(plain))
     expect(service.exchanges).toHaveLength(1) // two places ask the same of the service
   })
 
@@ -391,10 +393,12 @@ describe('keys of rows', () => {
     ])
     // What the service gave is a disclosure of its own organization.
     expect(outcome.owners.at(-1)).toMatchObject({
-      organization: 'aurora',
-      source: { kind: 'agreement', agreement: 'aurora-borealis-operations' },
-      types: [{ type: 'Agent', fields: ['rating'] }],
-      stores: ['ratings'],
+      facts: {
+        organization: 'aurora',
+        source: { kind: 'agreement', agreement: 'aurora-borealis-operations' },
+        types: [{ type: 'Agent', fields: ['rating'] }],
+        stores: ['ratings'],
+      },
       rows: 3,
     })
   })
@@ -450,9 +454,9 @@ describe('a service that fails', () => {
       [code, 'aurora', 'agents.nodes.1.a'],
       [code, 'aurora', 'agents.nodes.1.verdict'],
     ])
-    expect(JSON.stringify([outcome.errors, outcome.data])).not.toMatch(/SECRET|127\.0\.0\.1/)
+    expect(JSON.stringify([outcome.errors, dataOf(outcome)])).not.toMatch(/SECRET|127\.0\.0\.1/)
     expect(outcome.sovereignty.failed).toEqual([{ organization: 'aurora', code }])
-    expect(outcome.owners.at(-1)).toMatchObject({ organization: 'aurora', stores: ['ratings'], rows: 0, outcome: 'failed', code })
+    expect(outcome.owners.at(-1)).toMatchObject({ facts: { organization: 'aurora', stores: ['ratings'] }, rows: 0, outcome: 'failed', code })
     expect(failures).toHaveLength(1)
   }
   const answering = (change: (items: Record<string, unknown>[], body: Record<string, unknown>) => unknown): Misbehaviour => {
@@ -657,7 +661,7 @@ describe('an operation with foreign fields, as any other,', () => {
       if (!request.principal.subject.startsWith('service:')) return outcome
       return {
         ...outcome,
-        data: '{"nodes":[null]}',
+        data: piecesOf('{"nodes":[null]}'),
         sovereignty: { ...outcome.sovereignty, failed: [{ organization: 'borealis', code: 'SOURCE_UNAVAILABLE' }] },
       }
     }

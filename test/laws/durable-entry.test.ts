@@ -114,8 +114,10 @@ describe('an answer and its entry', () => {
     const texts = [...answer.text.matchAll(/\{"organization":"(\w+)","key":"[^"]*"\}/g)]
     expect(texts).toHaveLength((answer.json.data.tasks.nodes as unknown[]).length)
     for (const { organization, contribution } of entry.sections) {
-      const own = texts.filter(([, owner]) => owner === organization).map(([text]) => `\u001e${text}\n`)
-      const hash = createHash('sha256').update(own.join('')).digest()
+      const own = texts.filter(([, owner]) => owner === organization).map(([text]) => text)
+      const hash = createHash('sha256')
+        .update(`[${own.join(',')}]`)
+        .digest()
       expect(contribution).toBe(
         createHmac('sha256', rows[0]?.salt ?? '')
           .update('contribution\0')

@@ -11,11 +11,11 @@ const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 
 export interface CompiledGateway {
   /**
-   * Runs `concordat serve` on a configuration file; ready to answer when the promise resolves.
+   * Runs `concordat serve` on a configuration file, with further arguments; ready to answer when the promise resolves.
    *
    * @throws Error with its output where it ends before it listens.
    */
-  serve(config: string): Promise<GatewayProcess>
+  serve(config: string, ...more: readonly string[]): Promise<GatewayProcess>
   /** Kills the processes that still run, and removes the folder. */
   remove(): Promise<void>
 }
@@ -42,7 +42,7 @@ export async function compileGateway(): Promise<CompiledGateway> {
   await writeFile(join(folder, 'package.json'), '{"type":"module"}')
   const started = new Set<ChildProcess>()
   return {
-    serve: (config) => serve(join(folder, 'bin/concordat.js'), config, started),
+    serve: (config, ...more) => serve([join(folder, 'bin/concordat.js'), 'serve', '--config', config, ...more], started),
     remove: async () => {
       for (const child of started) child.kill('SIGKILL')
       await rm(folder, { recursive: true, force: true })
@@ -61,8 +61,8 @@ export interface GatewayProcess {
   end(signal: 'SIGTERM' | 'SIGKILL'): Promise<number | string>
 }
 
-async function serve(command: string, config: string, started: Set<ChildProcess>): Promise<GatewayProcess> {
-  const child = spawn(process.execPath, [command, 'serve', '--config', config], { stdio: ['ignore', 'pipe', 'pipe'] })
+async function serve(command: readonly string[], started: Set<ChildProcess>): Promise<GatewayProcess> {
+  const child = spawn(process.execPath, command, { stdio: ['ignore', 'pipe', 'pipe'] })
   started.add(child)
   const log: Readonly<Record<string, unknown>>[] = []
   let errors = ''

@@ -1,6 +1,5 @@
 /** Three organizations with a PostgreSQL database each, their policies, and a real engine: what foreign services are joined to in tests. */
 import { generateKeyPair, exportJWK, CompactSign } from 'jose'
-import pg from 'pg'
 import { resolveBinding } from '../../src/connectors/postgres/bind-tables.js'
 import { PostgresConnector } from '../../src/connectors/postgres/connector.js'
 import { describeStore } from '../../src/connectors/postgres/describe.js'
@@ -112,12 +111,14 @@ export const LIMITS: EngineLimits = {
   listValues: 5_000,
   cost: 50_000,
   answerBytes: 8_388_608,
+  bufferedBytes: 1_048_576,
+  streamMs: 60_000,
   derived: 100,
 }
 
 export async function stitchedWorld(postgres: TestPostgres): Promise<StitchedWorld> {
   const policies = await policySet()
-  const pools: pg.Pool[] = []
+  const connectors: PostgresConnector[] = []
   const urls = new Map<string, string>()
   const organizations = new Map<string, EngineOrganization>()
   for (const owner of OWNERS) {
@@ -130,9 +131,9 @@ export async function stitchedWorld(postgres: TestPostgres): Promise<StitchedWor
       return describeStore(client, { timeoutMs: 5_000 })
     })
     const { binding } = resolveBinding({ catalog, organization: owner, configured: new Map(), stores: new Map([['main', { schema: 'public', description }]]) })
-    const pool = new pg.Pool({ connectionString: url, max: 4 })
-    pools.push(pool)
-    const connector = new PostgresConnector({ store: 'main', pool, connection: { connectionString: url }, waitingMax: 100, named: true, preparedMax: 100 })
+    const pool = { max: 4, waitingMax: 100, connectMs: 5_000, idleMs: 60_000 }
+    const connector = new PostgresConnector({ store: 'main', pool, connection: { connectionString: url }, named: true, preparedMax: 100 })
+    connectors.push(connector)
     organizations.set(owner, {
       id: owner,
       name: owner,
@@ -164,7 +165,7 @@ export async function stitchedWorld(postgres: TestPostgres): Promise<StitchedWor
     url: (owner) => urls.get(owner) ?? '',
     authority: (principal) => authorityOf(principal, { purposeHeader: null }, policies, context),
     stop: async () => {
-      await Promise.all(pools.map((pool) => pool.end()))
+      await Promise.all(connectors.map((connector) => connector.close()))
     },
   }
 }
