@@ -108,7 +108,13 @@ export interface Limits {
   readonly conditions: number
   /** Rows that one operation may ask for, nested ones multiplied. */
   readonly cost: number
+  /** Of an answer that cannot stream. */
   readonly answerBytes: number
+  /** Answers up to this are held until they are recorded; larger ones stream. */
+  readonly bufferedBytes: number
+  /** How long a streamed answer may take, and how long its reader may take nothing of it. */
+  readonly streamMs: number
+  readonly stallMs: number
   /** The contract's part of an answer that takes fields from services: it is parsed and completed here. */
   readonly stitchedBytes: number
   /** Requests under way, in all. */
@@ -339,7 +345,7 @@ const LIMITS = {
     shown: '5000',
     about: 'Pairs of fields of a document that answer under one name; validation compares each.',
   }),
-  pageRows: key('pageRows', count({ unit: 'rows', min: 1, max: 10_000 }), { fallback: 1_000, shown: '1000', about: 'Rows of a page (`first`, `last`).' }),
+  pageRows: key('pageRows', count({ unit: 'rows', min: 1, max: 10_000_000 }), { fallback: 1_000, shown: '1000', about: 'Rows of a page (`first`, `last`).' }),
   defaultRows: key('defaultRows', count({ unit: 'rows', min: 1, max: 1_000 }), {
     fallback: 50,
     shown: '50',
@@ -362,7 +368,26 @@ const LIMITS = {
     shown: '50000',
     about: 'Rows that one operation may ask for, nested ones multiplied.',
   }),
-  answerBytes: key('answer', size({ min: '1KiB', max: '256MiB' }), { fallback: 16 * 1024 ** 2, shown: '16MiB', about: 'Bytes of an answer.' }),
+  answerBytes: key('answer', size({ min: '1KiB', max: '256MiB' }), {
+    fallback: 16 * 1024 ** 2,
+    shown: '16MiB',
+    about: 'Bytes of an answer that cannot stream.',
+  }),
+  bufferedBytes: key('buffered', size({ min: '1KiB', max: '256MiB' }), {
+    fallback: 1024 ** 2,
+    shown: '1MiB',
+    about: 'Bytes of an answer that is held until it is recorded; a larger one streams, with an entry before and one after it.',
+  }),
+  streamMs: key('stream', duration({ min: '1s', max: '24h' }), {
+    fallback: 600_000,
+    shown: '10m',
+    about: 'Time for an answer that streams, however slowly it is read.',
+  }),
+  stallMs: key('stall', duration({ min: '1s', max: '1h' }), {
+    fallback: 30_000,
+    shown: '30s',
+    about: 'Time in which the reader of a streamed answer must take some of it.',
+  }),
   stitchedBytes: key('stitched', size({ min: '1KiB', max: '64MiB' }), {
     fallback: 128 * 1024,
     shown: '128KiB',
@@ -433,7 +458,7 @@ const AUDIT = {
   connections: key('connections', count({ unit: 'connections', min: 2, max: 100 }), {
     fallback: 4,
     shown: '4',
-    about: "Connections to the gateway's own database.",
+    about: "Connections to the gateway's own database, shared by all workers; each has at least 2.",
   }),
 }
 
@@ -446,7 +471,11 @@ const LOG = {
 }
 
 const POOL = {
-  max: key('max', count({ unit: 'connections', min: 1, max: 1_000 }), { fallback: 10, shown: '10', about: 'Connections to the store.' }),
+  max: key('max', count({ unit: 'connections', min: 1, max: 1_000 }), {
+    fallback: 10,
+    shown: '10',
+    about: 'Connections to the store, shared by all workers; each has at least 1.',
+  }),
   queue: key('queue', count({ unit: 'requests', min: 0, max: 100_000 }), { fallback: 500, shown: '500', about: 'Requests that may wait for a connection.' }),
   connectMs: key('connect', duration({ min: '10ms', max: '1m' }), { fallback: 2_000, shown: '2s', about: 'Time to open a connection.' }),
   idleMs: key('idle', duration({ min: '1s', max: '24h' }), { fallback: 60_000, shown: '1m', about: 'Time after which an unused connection is closed.' }),
@@ -704,7 +733,7 @@ const GATEWAY = object<GatewayConfig>({
   cursorKey: key('cursorKey', key32, {
     fallback: null,
     shown: 'made at each start',
-    about: 'Seals cursors. The same in every process of one gateway; without it, cursors end with the process.',
+    about: 'Seals cursors. The same on every machine of one gateway; without it, cursors end with `concordat serve`.',
   }),
   checkpoints: key('checkpoints', path('any'), {
     fallback: 'checkpoints',

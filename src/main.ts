@@ -5,11 +5,12 @@ import pg from 'pg'
 import { CheckpointKeeper } from './audit/checkpoint-keeper.js'
 import { checkpointSigner, parseLedgerKey, type CheckpointSigner } from './audit/checkpoint.js'
 import { LedgerStore } from './audit/ledger-store.js'
-import { PostgresLedger } from './audit/ledger.js'
+import { LEASE, PostgresLedger } from './audit/ledger.js'
 import { migrate, MIGRATIONS } from './audit/migrate.js'
-import { pooledRandom, uuidV7 } from './audit/uuid.js'
+import { pooledRandom, type Random, uuidV7 } from './audit/uuid.js'
 import type { Config, OrganizationConfig, StoreConfig } from './config.js'
 import { resolveBinding } from './connectors/postgres/bind-tables.js'
+import type { Connector } from './connectors/connector.js'
 import { PostgresConnector } from './connectors/postgres/connector.js'
 import { describeStore, type StoreDescription } from './connectors/postgres/describe.js'
 import { GatewayError } from './errors.js'
@@ -25,11 +26,12 @@ import { HttpForeignTransport } from './gateway/foreign-service.js'
 import { keyRecorder } from './gateway/key-disclosure.js'
 import { Operations } from './gateway/operation.js'
 import { openPolicies, type Policies, type PoliciesOptions, printMistake } from './gateway/policies.js'
+import { proofMemory, type SpendProof } from './gateway/proof-memory.js'
 import { parseInput } from './gateway/scalars.js'
 import { seatsFor } from './gateway/seats.js'
 import { type DemoPrincipal, startServer } from './gateway/server.js'
 import { OrganizationStores } from './gateway/stores.js'
-import { type ForeignService, supergraph, type Supergraph, type SupergraphParts } from './gateway/supergraph.js'
+import type { ForeignService, Supergraph, SupergraphParts } from './gateway/supergraph.js'
 import { type Observe, observer } from './observe.js'
 import { keyAccess } from './policy/key-access.js'
 import { authorityOf } from './policy/authority-of.js'
@@ -39,8 +41,25 @@ export interface StartOptions {
   readonly config: Config
   /** Principals that the explorer offers; null: this is no demo. */
   readonly demo: readonly DemoPrincipal[] | null
+  /** For the bench alone: what measures the cost of a guarantee does without it. No configuration reaches these. */
+  readonly bench?: {
+    readonly unrecorded?: boolean
+    /** Stands in for a store's connector. */
+    readonly connectorOf?: (own: Connector) => Connector
+  }
   /** Where log lines go; standard output where absent. */
   readonly writeLog?: (line: string) => void
+  /** Absent: no other process of this machine serves the same address. */
+  readonly fleet?: Fleet
+}
+
+/** What processes that serve one address together have in common. */
+export interface Fleet {
+  /** Which of them this is, from 1; in each line of the log. */
+  readonly worker: number
+  /** 32 bytes; seals cursors where the configuration has no key, so that any of them goes on where another stopped. */
+  readonly cursorSecret: Uint8Array
+  readonly spendProof: SpendProof
 }
 
 export interface RunningGateway {
@@ -55,8 +74,12 @@ const DESCRIBE_TIMEOUT_MS = 10_000
 
 /** @throws Error where contract, policies or keys do not load, or the address cannot be listened on; nothing is left running. */
 export async function startGateway(options: StartOptions): Promise<RunningGateway> {
-  const { config } = options
-  const observe = observer({ level: config.gateway.log.level, ...(options.writeLog && { write: options.writeLog }) })
+  const { config, fleet } = options
+  const observe = observer({
+    level: config.gateway.log.level,
+    ...(options.writeLog && { write: options.writeLog }),
+    ...(fleet && { worker: fleet.worker }),
+  })
   const closing: (() => Promise<unknown> | undefined)[] = []
   const closeAll = async (): Promise<void> => {
     for (const close of closing.splice(0).reverse()) await close()
@@ -69,10 +92,13 @@ export async function startGateway(options: StartOptions): Promise<RunningGatewa
     })
     closing.push(async () => policies.close())
     const random = pooledRandom()
-    const database = ledgerDatabase(config, observe)
+    const database = ledgerDatabase(config, random, observe)
     closing.push(() => database.close())
     const organizations = new Map(
-      [...config.organizations.values()].map((organization) => [organization.id, organizationStores(organization, catalog, config, observe)]),
+      [...config.organizations.values()].map((organization) => [
+        organization.id,
+        organizationStores(organization, { catalog, config, observe, connectorOf: options.bench?.connectorOf ?? itself }),
+      ]),
     )
     closing.push(() => Promise.all([...organizations.values()].map((organization) => organization.close())))
     await Promise.all([database.open(), ...[...organizations.values()].map((organization) => organization.open())])
@@ -85,14 +111,14 @@ export async function startGateway(options: StartOptions): Promise<RunningGatewa
       onAdopted: (set, epoch) => observe({ kind: 'policies-loaded', epoch: String(epoch), roles: set.roles.size, agreements: set.agreements.length }),
     })
     closing.push(async () => authorities.close())
-    const secret = cursorSecret(config, random, observe)
+    const secret = cursorSecret(config, () => fleet?.cursorSecret ?? random(32), observe)
     const { limits, cache } = config.gateway
     const entryParts = { tokenKey: new Uint8Array(hkdfSync('sha256', secret, new Uint8Array(0), 'concordat token ids v1', 32)), random }
     const contractSchema = apiSchema(catalog)
     const services = await foreignServices(config)
     closing.push(async () => services.forEach(({ transport }) => transport.close()))
     const foreign = { contractSchema, catalog, services, policies, ledger: database.ledger, entryParts }
-    const graph = services.length > 0 ? foreignGraph(foreign, config, observe) : null
+    const graph = services.length > 0 ? await foreignGraph(foreign, config, observe) : null
     const schema = graph?.schema ?? contractSchema
     const operations = await Operations.start({ schema, limits, cache, introspection: config.gateway.introspection })
     closing.push(() => operations.stop())
@@ -106,7 +132,7 @@ export async function startGateway(options: StartOptions): Promise<RunningGatewa
       limits: { ...limits, derived: cache.plans },
     })
     const parts: AnswerParts = {
-      authenticate: authenticator(authenticateConfig(config, observe)),
+      authenticate: authenticator({ ...authenticateConfig(config, observe), ...(fleet && { spendProof: fleet.spendProof }) }),
       operations,
       engine,
       supergraph: graph,
@@ -116,6 +142,7 @@ export async function startGateway(options: StartOptions): Promise<RunningGatewa
       entryParts,
       clock: { now: () => Date.now(), monotonic: () => performance.now() },
       answerBytes: limits.answerBytes,
+      unrecorded: options.bench?.unrecorded ?? false,
       observe,
     }
     const server = await startServer({
@@ -163,7 +190,10 @@ export async function explainOperation(config: Config, request: ExplainRequest):
   const catalog = parseContract(await contractSources(config.contract))
   const policies = await openPolicies({ ...policySources(config, catalog), onRefused: () => undefined })
   const organizations = new Map(
-    [...config.organizations.values()].map((organization) => [organization.id, organizationStores(organization, catalog, config, observe)]),
+    [...config.organizations.values()].map((organization) => [
+      organization.id,
+      organizationStores(organization, { catalog, config, observe, connectorOf: itself }),
+    ]),
   )
   const schema = apiSchema(catalog)
   const { limits, cache, introspection, jurisdiction } = config.gateway
@@ -209,6 +239,7 @@ function authenticateConfig(config: Config, observe: Observe): AuthenticateConfi
     clockToleranceMs: config.gateway.clockToleranceMs,
     principalsMax: config.gateway.cache.principals,
     now: () => Date.now(),
+    spendProof: proofMemory({ now: () => Date.now() }),
     onKeysUnavailable: (issuer, reason) => observe({ kind: 'keys-unavailable', issuer, reason }),
   }
 }
@@ -222,11 +253,11 @@ function jurisdictionsOf(config: Config): readonly { id: string; jurisdiction: s
 }
 
 /** Cursors hold only as long as their key: one that is made here ends with the process. */
-function cursorSecret(config: Config, random: (bytes: number) => Uint8Array, observe: Observe): Uint8Array {
+function cursorSecret(config: Config, make: () => Uint8Array, observe: Observe): Uint8Array {
   const given = config.gateway.cursorKey
   if (given) return Buffer.from(given.reveal(), 'base64')
   observe({ kind: 'cursor-key-made' })
-  return random(32)
+  return make()
 }
 
 // --- the gateway's own database --------------------------------------------------------------------------------------------------------------------------------
@@ -238,14 +269,20 @@ interface LedgerDatabase {
   close(): Promise<void>
 }
 
-function ledgerDatabase(config: Config, observe: Observe): LedgerDatabase {
+function ledgerDatabase(config: Config, random: Random, observe: Observe): LedgerDatabase {
   const { timeoutMs, queue, batch, checkpointMs, refusalsMs, connections } = config.gateway.audit
   const pool = new pg.Pool({ connectionString: config.gateway.database.reveal(), max: connections, connectionTimeoutMillis: timeoutMs })
   pool.on('error', () => undefined) // an idle connection that is lost is replaced; who uses one sees the failure
   pool.on('connect', (client) => client.on('error', () => undefined)) // without a listener of its own the event would end the process
   const store = new LedgerStore(pool, timeoutMs)
   const process = randomUUID()
-  const ledger = new PostgresLedger({ store, limits: { timeoutMs, queueMax: queue, batchMax: batch, refusalsMs }, now: () => Date.now(), process })
+  const ledger = new PostgresLedger({
+    store,
+    limits: { timeoutMs, queueMax: queue, batchMax: batch, refusalsMs, ...LEASE },
+    now: () => Date.now(),
+    process,
+    random,
+  })
   const signers = new Map<string, CheckpointSigner>(
     [...config.organizations.values()].map(({ id, ledgerKey }) => [id, checkpointSigner(id, parseLedgerKey(ledgerKey.reveal()))]),
   )
@@ -270,6 +307,7 @@ function ledgerDatabase(config: Config, observe: Observe): LedgerDatabase {
         client.release()
       }
       await keeper.start()
+      ledger.start()
       isOpen = true
       observe({ kind: 'database-available' })
     } catch (cause) {
@@ -315,7 +353,9 @@ interface ForeignGraphParts extends Pick<SupergraphParts, 'contractSchema' | 'ca
   readonly policies: Policies
 }
 
-function foreignGraph({ policies, ledger, entryParts, ...parts }: ForeignGraphParts, config: Config, observe: Observe): Supergraph {
+/** Its modules are loaded by who has services: 60 ms of a start. */
+async function foreignGraph({ policies, ledger, entryParts, ...parts }: ForeignGraphParts, config: Config, observe: Observe): Promise<Supergraph> {
+  const { supergraph } = await import('./gateway/supergraph.js')
   const { limits, jurisdiction: gatewayJurisdiction } = config.gateway
   const context = { catalog: parts.catalog, gatewayJurisdiction, organizations: jurisdictionsOf(config) }
   return supergraph({
@@ -339,9 +379,20 @@ function foreignGraph({ policies, ledger, entryParts, ...parts }: ForeignGraphPa
 
 // --- the organizations' stores ---------------------------------------------------------------------------------------------------------------------------------
 
-function organizationStores(organization: OrganizationConfig, catalog: Catalog, config: Config, observe: Observe): OrganizationStores<StoreDescription> {
+interface StoresParts {
+  readonly catalog: Catalog
+  readonly config: Config
+  readonly observe: Observe
+  readonly connectorOf: (own: Connector) => Connector
+}
+
+function itself(own: Connector): Connector {
+  return own
+}
+
+function organizationStores(organization: OrganizationConfig, { catalog, config, observe, connectorOf }: StoresParts): OrganizationStores<StoreDescription> {
   const { id, name, jurisdiction } = organization
-  const stores = new Map([...organization.stores].map(([store, each]) => [store, postgresStore(store, each, config)]))
+  const stores = new Map([...organization.stores].map(([store, each]) => [store, postgresStore(store, each, { config, connectorOf })]))
   return new OrganizationStores({
     id,
     name,
@@ -365,22 +416,28 @@ function organizationStores(organization: OrganizationConfig, catalog: Catalog, 
 function postgresStore(
   store: string,
   each: StoreConfig,
-  config: Config,
-): { jurisdiction: string; connector: PostgresConnector; describe(): Promise<StoreDescription> } {
+  { config, connectorOf }: Pick<StoresParts, 'config' | 'connectorOf'>,
+): { jurisdiction: string; connector: Connector; describe(): Promise<StoreDescription> } {
   const connection: pg.ClientConfig = { connectionString: each.url.reveal(), application_name: 'concordat', keepAlive: true }
   const { max, queue, connectMs, idleMs } = each.pool
-  const pool = new pg.Pool({ ...connection, max, connectionTimeoutMillis: connectMs, idleTimeoutMillis: idleMs })
-  pool.on('error', () => undefined) // an idle connection that is lost is replaced; who uses one sees the failure
-  const connector = new PostgresConnector({ store, pool, connection, waitingMax: queue, named: each.prepared, preparedMax: config.gateway.cache.statements })
+  const connector = new PostgresConnector({
+    store,
+    connection,
+    pool: { max, waitingMax: queue, connectMs, idleMs },
+    named: each.prepared,
+    preparedMax: config.gateway.cache.statements,
+  })
   return {
     jurisdiction: each.jurisdiction,
-    connector,
+    connector: connectorOf(connector),
     describe: async () => {
-      const client = await pool.connect()
+      const client = new pg.Client({ ...connection, connectionTimeoutMillis: connectMs })
+      client.on('error', () => undefined) // who uses it sees the failure
+      await client.connect()
       try {
         return await describeStore(client, { timeoutMs: DESCRIBE_TIMEOUT_MS })
       } finally {
-        client.release()
+        await client.end()
       }
     },
   }

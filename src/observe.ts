@@ -39,6 +39,10 @@ export type Observation =
   | { readonly kind: 'ledger-refused'; readonly ledger: string; readonly reason: string }
   | { readonly kind: 'checkpoint-delayed'; readonly ledger: string; readonly cause: unknown }
   | { readonly kind: 'cursor-key-made' }
+  /** Of several processes; `worker` counts from 1. */
+  | { readonly kind: 'worker-started'; readonly worker: number; readonly pid: number }
+  /** `how`: an exit code, or the signal that ended it. `againMs`: when it is started again; null: the whole is stopping. */
+  | { readonly kind: 'worker-ended'; readonly worker: number; readonly pid: number; readonly how: number | string; readonly againMs: number | null }
 
 export type Observe = (observation: Observation) => void
 
@@ -64,13 +68,20 @@ const SEVERITY: Readonly<Record<Exclude<Observation['kind'], 'answered'>, Severi
   'ledger-refused': 'fatal',
   'checkpoint-delayed': 'warn',
   'cursor-key-made': 'info',
+  'worker-started': 'info',
+  'worker-ended': 'warn',
 }
 
-/** Writes observations to standard output, or where `write` says. */
-export function observer(options: { readonly level: LogLevel; readonly write?: (line: string) => void }): Observe {
+/** Writes observations to standard output, or where `write` says. `worker`, of several processes that write to one log, stands in each line. */
+export function observer(options: { readonly level: LogLevel; readonly write?: (line: string) => void; readonly worker?: number }): Observe {
   const destination = options.write === undefined ? standardOutput() : { write: options.write }
   const logger = pino(
-    { level: options.level, base: null, timestamp: pino.stdTimeFunctions.isoTime, formatters: { level: (label) => ({ level: label }) } },
+    {
+      level: options.level,
+      base: options.worker === undefined ? null : { worker: options.worker },
+      timestamp: pino.stdTimeFunctions.isoTime,
+      formatters: { level: (label) => ({ level: label }) },
+    },
     destination,
   )
   return (observation) => {

@@ -1,39 +1,32 @@
 /** The command `concordat`: finds the command that is meant, reads its arguments, and says in one line why it cannot be run. */
-import { AGREEMENT_SIGN, AGREEMENT_VERIFY } from './agreement-command.js'
-import { AUDIT_EXPORT, AUDIT_KEY, AUDIT_LIST, AUDIT_VERIFY } from './audit-command.js'
-import { CHECK } from './check-command.js'
 import { help, readArguments, UsageError, type Command, type CommandContext } from './command.js'
-import { DEMO } from './demo-command.js'
-import { EXPLAIN } from './explain-command.js'
-import { INTROSPECT } from './introspect-command.js'
-import { RLS_RENDER } from './rls-command.js'
-import { SERVE } from './serve-command.js'
-import { TOKEN } from './token-command.js'
 import { nearest, SettingsError } from '../settings.js'
 
-const COMMANDS: readonly Command[] = [
-  DEMO,
-  SERVE,
-  INTROSPECT,
-  CHECK,
-  EXPLAIN,
-  TOKEN,
-  AGREEMENT_SIGN,
-  AGREEMENT_VERIFY,
-  AUDIT_LIST,
-  AUDIT_EXPORT,
-  AUDIT_VERIFY,
-  AUDIT_KEY,
-  RLS_RENDER,
-]
+/** By name. Each is loaded when it is meant: a supervisor of workers, or `token`, has no use for what a gateway loads (1 s of CPU, all commands together). */
+const COMMANDS: ReadonlyMap<string, () => Promise<Command>> = new Map([
+  ['demo', async () => (await import('./demo-command.js')).DEMO],
+  ['serve', async () => (await import('./serve-command.js')).SERVE],
+  ['introspect', async () => (await import('./introspect-command.js')).INTROSPECT],
+  ['check', async () => (await import('./check-command.js')).CHECK],
+  ['explain', async () => (await import('./explain-command.js')).EXPLAIN],
+  ['token', async () => (await import('./token-command.js')).TOKEN],
+  ['agreement sign', async () => (await import('./agreement-command.js')).AGREEMENT_SIGN],
+  ['agreement verify', async () => (await import('./agreement-command.js')).AGREEMENT_VERIFY],
+  ['audit list', async () => (await import('./audit-command.js')).AUDIT_LIST],
+  ['audit export', async () => (await import('./audit-command.js')).AUDIT_EXPORT],
+  ['audit verify', async () => (await import('./audit-command.js')).AUDIT_VERIFY],
+  ['audit key', async () => (await import('./audit-command.js')).AUDIT_KEY],
+  ['rls render', async () => (await import('./rls-command.js')).RLS_RENDER],
+])
 
 const [FOUND_MISTAKES, UNUSABLE] = [1, 2]
 
 /** @returns the exit code: 0; 1 where something was found or failed; 2 where the command line or the configuration cannot be used. */
 export async function main(args: readonly string[], context: CommandContext): Promise<number> {
   const words = args.slice(0, 2)
-  const found = COMMANDS.find(({ name }) => name === words.join(' ')) ?? COMMANDS.find(({ name }) => name === words[0])
-  if (found === undefined) return overview(words, args, context)
+  const load = COMMANDS.get(words.join(' ')) ?? COMMANDS.get(words[0] ?? '')
+  if (load === undefined) return overview(words, args, context)
+  const found = await load()
   const rest = args.slice(found.name.split(' ').length)
   if (rest.includes('--help') || rest.includes('-h')) {
     context.write(help(found))
@@ -55,12 +48,19 @@ export async function main(args: readonly string[], context: CommandContext): Pr
   }
 }
 
-function overview(words: readonly string[], args: readonly string[], { write, writeError }: CommandContext): number {
+async function overview(words: readonly string[], args: readonly string[], { write, writeError }: CommandContext): Promise<number> {
   const [first, second] = words
   const asksForHelp = args.length === 0 || first === 'help' || args.includes('--help') || args.includes('-h')
-  const group = COMMANDS.filter(({ name }) => name.startsWith(`${first ?? ''} `))
+  const names = [...COMMANDS.keys()]
+  const group = names.filter((name) => name.startsWith(`${first ?? ''} `))
   if (asksForHelp) {
-    write(overviewText(group.length > 0 ? group : COMMANDS))
+    const shown = group.length > 0 ? group : names
+    const commands: Command[] = []
+    for (const name of shown) {
+      const command = await COMMANDS.get(name)?.()
+      if (command) commands.push(command)
+    }
+    write(overviewText(commands))
     return args.length === 0 ? UNUSABLE : 0
   }
   writeError(`concordat: ${group.length > 0 ? unknownInGroup(group, second) : unknownCommand(first ?? '')}\n`)
@@ -68,22 +68,22 @@ function overview(words: readonly string[], args: readonly string[], { write, wr
 }
 
 function unknownCommand(word: string): string {
-  const near = nearest(word, [...new Set(COMMANDS.map(({ name }) => name.split(' ')[0] ?? name))])
+  const near = nearest(word, [...new Set([...COMMANDS.keys()].map((name) => name.split(' ')[0] ?? name))])
   return `there is no command \`${word}\`; ${near === null ? '`concordat help` lists the commands' : `did you mean \`${near}\`?`}`
 }
 
 /** For a first word that several commands share. */
-function unknownInGroup(group: readonly Command[], word: string | undefined): string {
+function unknownInGroup(group: readonly string[], word: string | undefined): string {
   const near =
     word === undefined
       ? null
       : nearest(
           word,
-          group.map(({ name }) => name.split(' ')[1] ?? ''),
+          group.map((name) => name.split(' ')[1] ?? ''),
         )
-  const [first] = group[0]?.name.split(' ') ?? []
+  const [first] = group[0]?.split(' ') ?? []
   return near === null
-    ? `write ${group.map(({ name }) => `\`concordat ${name}\``).join(' or ')}`
+    ? `write ${group.map((name) => `\`concordat ${name}\``).join(' or ')}`
     : `there is no command \`${first} ${word}\`; did you mean \`${first} ${near}\`?`
 }
 
