@@ -1,45 +1,60 @@
-/** The ratios to `limit` as a bar chart, an SVG without anything from elsewhere. */
+/** Bar charts, as SVG without anything from elsewhere. */
 
 const COLOURS = { limit: '#9aa0a6', gateway: '#0b6e4f', apollo: '#c05621', postgraphile: '#2b6cb0' }
-const OTHER = '#6b46c1'
+const OTHERS = ['#0b6e4f', '#2b6cb0', '#c05621', '#6b46c1', '#9aa0a6', '#b7791f']
 const BAR = 14
 const GAP = 18
-const LEFT = 56
 const WIDTH = 760
 const TOP = 64
+const DIGIT_WIDTH = 7
 
-export function chart({ date, machine, settings, workloads, contestants, summary }) {
-  const names = contestants.map(({ name }) => name)
-  const most = Math.max(1.4, ...summary.map(({ ratio }) => ratio ?? 0))
-  const x = (ratio) => LEFT + (ratio / most) * (WIDTH - LEFT - 60)
+/**
+ * @param {{
+ *   title: string,
+ *   note: string,
+ *   groups: readonly { label: string, bars: readonly { name: string, value: number, text: string }[] }[],
+ *   mark?: number,
+ * }} chart `mark`: a value to hold the bars against
+ */
+export function chart({ title, note, groups, mark }) {
+  const names = [...new Set(groups.flatMap(({ bars }) => bars.map(({ name }) => name)))]
+  const colour = (name) => COLOURS[name] ?? OTHERS[names.indexOf(name) % OTHERS.length]
+  const left = 24 + DIGIT_WIDTH * Math.max(...groups.map(({ label }) => label.length))
+  const finite = (value) => (Number.isFinite(value) ? Math.max(0, value) : 0) // what could not be measured has no bar
+  const most = Math.max(mark ?? 0, ...groups.flatMap(({ bars }) => bars.map(({ value }) => finite(value)))) * 1.05 || 1
+  const x = (value) => left + (finite(value) / most) * (WIDTH - left - 120)
   const parts = []
   let y = TOP
-  for (const { id } of workloads) {
-    const rows = names.flatMap((name) => summary.filter((row) => row.workload === id && row.contestant === name && row.ratio !== null))
-    parts.push(`<text x="12" y="${y + (rows.length * BAR) / 2 + 5}" font-weight="600">${id}</text>`)
-    for (const { contestant, ratio, requestsPerSecond } of rows) {
-      const width = Math.max(1, x(ratio) - LEFT)
-      parts.push(`<rect x="${LEFT}" y="${y}" width="${width.toFixed(1)}" height="${BAR - 2}" fill="${COLOURS[contestant] ?? OTHER}"/>`)
-      parts.push(
-        `<text x="${(LEFT + width + 6).toFixed(1)}" y="${y + BAR - 4}" font-size="10">${ratio.toFixed(2)} · ${Math.round(requestsPerSecond).toLocaleString('en')}/s</text>`,
-      )
+  for (const { label, bars } of groups) {
+    parts.push(`<text x="12" y="${y + (bars.length * BAR) / 2 + 3}" font-weight="600">${escaped(label)}</text>`)
+    for (const { name, value, text } of bars) {
+      const width = Math.max(1, x(value) - left)
+      parts.push(`<rect x="${left}" y="${y}" width="${width.toFixed(1)}" height="${BAR - 2}" fill="${colour(name)}"/>`)
+      parts.push(`<text x="${(left + width + 6).toFixed(1)}" y="${y + BAR - 4}" font-size="10">${escaped(text)}</text>`)
       y += BAR
     }
     y += GAP
   }
   const height = y + 8
   const legend = names.map((name, index) => {
-    const at = LEFT + index * 130
-    return `<rect x="${at}" y="34" width="10" height="10" fill="${COLOURS[name] ?? OTHER}"/><text x="${at + 16}" y="43">${name}</text>`
+    const at = 12 + index * Math.min(130, (WIDTH - 24) / names.length)
+    return `<rect x="${at}" y="34" width="10" height="10" fill="${colour(name)}"/><text x="${at + 16}" y="43">${escaped(name)}</text>`
   })
-  const one = x(1).toFixed(1)
+  const line =
+    mark === undefined
+      ? ''
+      : `<line x1="${x(mark).toFixed(1)}" y1="${TOP - 8}" x2="${x(mark).toFixed(1)}" y2="${height - 12}" stroke="#4a5568" stroke-dasharray="3 3"/>`
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" font-family="system-ui, sans-serif" font-size="12" fill="#1a202c">
 <rect width="${WIDTH}" height="${height}" fill="#ffffff"/>
-<text x="12" y="20" font-weight="600">Throughput as a fraction of the physical limit</text>
-<text x="${WIDTH - 12}" y="20" text-anchor="end" font-size="10">${date.slice(0, 10)}, ${machine.cores} cores, scale ${settings.scale}, ${settings.connections} connections</text>
+<text x="12" y="20" font-weight="600">${escaped(title)}</text>
+<text x="${WIDTH - 12}" y="20" text-anchor="end" font-size="10">${escaped(note)}</text>
 ${legend.join('\n')}
-<line x1="${one}" y1="${TOP - 8}" x2="${one}" y2="${height - 12}" stroke="#9aa0a6" stroke-dasharray="3 3"/>
+${line}
 ${parts.join('\n')}
 </svg>
 `
+}
+
+function escaped(text) {
+  return text.replaceAll('&', '&amp;').replaceAll('<', '&lt;')
 }

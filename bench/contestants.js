@@ -3,6 +3,7 @@ import { spawn, spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
+import { performance } from 'node:perf_hooks'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath, URLSearchParams } from 'node:url'
 import { layGround } from './ground.js'
@@ -13,6 +14,7 @@ const ROOT = join(HERE, '..')
 /** Connections to each database: the gateway's own default. */
 const CONNECTIONS = 10
 const READY_MS = 60_000
+const READY_POLL_MS = 10
 
 /**
  * @typedef {object} Contestant
@@ -23,7 +25,7 @@ const READY_MS = 60_000
  * @property {string} [packages] folder whose packages it needs
  */
 
-/** @type {readonly Contestant[]} */
+/** Everybody who answers the workloads. @type {readonly Contestant[]} */
 export const CONTESTANTS = [
   {
     name: 'limit',
@@ -36,14 +38,8 @@ export const CONTESTANTS = [
     dialect: 'gateway',
     about: 'this gateway: token, row policy, row-level security and durable audit',
     start: async ({ port, directory, stores, profile }) => {
-      const { config, token } = await layGround({ directory: join(directory, 'gateway'), port, stores })
-      const flags = profile ? ['--cpu-prof', `--cpu-prof-dir=${profile}`] : []
-      return {
-        command: process.execPath,
-        args: [...flags, join(ROOT, 'bin/concordat.js'), 'serve', '--config', config],
-        headers: { authorization: `Bearer ${token}` },
-        ready: '/readyz',
-      }
+      const ground = await layGround({ directory: join(directory, 'gateway'), port, stores })
+      return served(ground, { flags: profile ? ['--cpu-prof', `--cpu-prof-dir=${profile}`] : [] })
     },
   },
   {
@@ -74,10 +70,40 @@ export function installPackages({ name, packages }, say) {
   if (status !== 0) throw new Error(`npm ci failed in ${packages}`)
 }
 
-/** Started, and answering. @returns its port, process id, and `stop()`. */
-export async function startContestant(contestant, { directory, stores, profile }) {
+/** `concordat serve` over a ground. */
+function served({ config, token }, { flags = [], options = [] } = {}) {
+  return {
+    command: process.execPath,
+    args: ['--max-semi-space-size=32', ...flags, join(ROOT, 'bin/concordat.js'), 'serve', '--config', config, ...options],
+    headers: { authorization: `Bearer ${token}` },
+    ready: '/readyz',
+  }
+}
+
+/** The gateway with switches that no configuration has (`gateway/server.js`). */
+function switched({ config, token }, switches) {
+  return { ...served({ config, token }), args: ['--expose-gc', join(HERE, 'gateway/server.js'), config, JSON.stringify(switches)] }
+}
+
+/**
+ * A gateway over a ground of its own, for a measurement.
+ *
+ * @param {{ name: string, directory: string, stores: object, ground?: object, switches?: object, options?: readonly string[] }} gateway `switches`: of
+ *   `gateway/server.js`; absent: it is `concordat serve` with `options`
+ * @returns as `startContestant`, and its `ground`
+ */
+export async function startGateway({ name, directory, stores, ground: groundOptions = {}, switches, options }) {
   const port = await freePort()
+  const ground = await layGround({ directory: join(directory, `gateway-${name}`), port, stores, ...groundOptions })
+  const contestant = { name, dialect: 'gateway', start: async () => (switches === undefined ? served(ground, { options }) : switched(ground, switches)) }
+  return { ...(await startContestant(contestant, { directory, stores, port })), ground }
+}
+
+/** Started, and answering. @returns its port, process id, `readyMs` since it was started, `message` (sends one, and gives what comes back), and `stop()`. */
+export async function startContestant(contestant, { directory, stores, profile, port: givenPort }) {
+  const port = givenPort ?? (await freePort())
   const { command, args, headers = {}, ready = '/' } = await contestant.start({ port, directory, stores, profile })
+  const startedMs = performance.now()
   const child = spawn(command, args, {
     cwd: ROOT,
     env: {
@@ -102,7 +128,13 @@ export async function startContestant(contestant, { directory, stores, profile }
     await stop()
     throw new Error(`${contestant.name} did not start`, { cause: error })
   }
-  return { ...contestant, port, pid: child.pid, headers, stop }
+  const readyMs = performance.now() - startedMs
+  const message = (text) =>
+    new Promise((resolve) => {
+      child.once('message', resolve)
+      child.send(text)
+    })
+  return { ...contestant, port, pid: child.pid, headers, readyMs, message, stop }
 }
 
 async function untilReady(url, child) {
@@ -113,7 +145,7 @@ async function untilReady(url, child) {
       () => null,
     )
     if (status !== null && status !== 503) return
-    await delay(50)
+    await delay(READY_POLL_MS)
   }
   throw new Error('it did not answer')
 }
@@ -130,10 +162,14 @@ function freePort() {
 }
 
 /** The HTTP message that asks a contestant a workload with these values; null where it cannot answer it. */
-export function requestOf({ dialect, port, headers }, workload, values) {
+export function requestOf(contestant, workload, values) {
+  const { dialect, port } = contestant
   if (dialect === 'limit') return `GET /${workload.id}?${new URLSearchParams(values)} HTTP/1.1\r\nhost: 127.0.0.1:${port}\r\n\r\n`
   const query = workload.documents[dialect]
-  if (query === undefined) return null
+  return query === undefined ? null : graphqlRequest(contestant, query, values)
+}
+
+export function graphqlRequest({ port, headers }, query, values) {
   const body = JSON.stringify({ query, variables: values })
   const lines = Object.entries({
     host: `127.0.0.1:${port}`,

@@ -11,39 +11,53 @@ import { loadConfig } from '../dist/config.js'
 import { ORGANIZATIONS } from './stores.js'
 
 const AUDIENCE = 'https://gateway.example/graphql'
-const HOME = 'aurora'
-const [, ...PARTNERS] = ORGANIZATIONS
-
-/** Conditions that hold for the rows of every workload: they are evaluated for each row, and hide none that the peers show. Two of them refer to the token. */
-const READ = {
-  User: { fields: 'all' },
-  Agent: { fields: 'all', rows: { status: { ne: 'ARCHIVED' }, maxConcurrency: { lte: { claim: 'capacity' } } } },
-  Workflow: { fields: 'all' },
-  WorkflowExecution: { fields: 'all', rows: { startedAt: { gte: { claim: 'since' } } } },
-  AgentExecutionMetric: { fields: 'all', rows: { startedAt: { gte: { claim: 'since' } } } },
-}
+/** A machine that is slow, or busy with other things, shall give bad figures and no errors. */
+const PATIENCE = '30s'
 const CLAIMS = { capacity: 64, since: '2020-01-01T00:00:00Z' }
 
-const AGREED = {
-  Agent: {
-    rows: { status: { ne: 'ARCHIVED' }, maxConcurrency: { lte: 64 } },
-    allow: ['key', 'name', 'status', 'description', 'monthlyBudget', 'maxConcurrency', 'createdAt', 'updatedAt'],
+/** Conditions that hold for the rows of every workload: they are evaluated for each row, and hide none that the peers show. Two of them refer to the token. */
+const CONDITIONS = {
+  role: {
+    Agent: { status: { ne: 'ARCHIVED' }, maxConcurrency: { lte: { claim: 'capacity' } } },
+    WorkflowExecution: { startedAt: { gte: { claim: 'since' } } },
+    AgentExecutionMetric: { startedAt: { gte: { claim: 'since' } } },
   },
+  agreement: { Agent: { status: { ne: 'ARCHIVED' }, maxConcurrency: { lte: 64 } } },
 }
+const UNCONDITIONAL = { role: {}, agreement: {} }
+
+const TYPES = ['User', 'Agent', 'Workflow', 'WorkflowExecution', 'AgentExecutionMetric']
+const AGREED_FIELDS = { Agent: ['key', 'name', 'status', 'description', 'monthlyBudget', 'maxConcurrency', 'createdAt', 'updatedAt'] }
+
+/**
+ * @typedef {object} GroundOptions
+ * @property {string} directory is emptied
+ * @property {number} port
+ * @property {object} stores
+ * @property {readonly string[]} [organizations] the first is home: its members may query it, and all others by agreement. The others' members have their own rows only
+ * @property {'conditions' | 'none'} [rowPolicy] whether roles and agreements have conditions on rows
+ * @property {boolean} [isProtected] false: without row-level security
+ * @property {Record<string, string | number>} [limits] over those of the bench
+ * @property {number} [connections] to each store
+ */
 
 /**
  * Lays the files and applies the row-level security that follows from them.
  *
- * @param {{ directory: string, port: number, stores: object }} options `directory` is emptied.
- * @returns {{ config: string, token: string }} path of the configuration, and the bearer token.
+ * @param {GroundOptions} options
+ * @returns {{ config: string, token: string, tokenOf(organization: string): Promise<string>, protect(): Promise<void> }} path of the configuration, bearer tokens, and
+ *   `protect` to apply this ground's row-level security again once another one has applied its own.
  */
-export async function layGround({ directory, port, stores }) {
+export async function layGround(options) {
+  const { directory, port, stores, organizations: ids = ORGANIZATIONS, rowPolicy = 'conditions', isProtected = true, limits = {}, connections } = options
+  const [home, ...partners] = ids
+  const conditions = rowPolicy === 'conditions' ? CONDITIONS : UNCONDITIONAL
   rmSync(directory, { recursive: true, force: true })
   for (const folder of ['policies/roles', 'policies/agreements', 'keys']) mkdirSync(join(directory, folder), { recursive: true, mode: 0o700 })
   const file = (...names) => join(directory, ...names)
   const organizations = {}
   const keys = {}
-  for (const id of ORGANIZATIONS) {
+  for (const id of ids) {
     const pair = (keys[id] = await generateKeyPair('EdDSA'))
     writeFileSync(file('keys', `${id}.jwks.json`), JSON.stringify({ keys: [pair.publicJwk] }))
     const ledgerKey = generateKeyPairSync('ed25519').privateKey.export({ type: 'pkcs8', format: 'pem' })
@@ -54,16 +68,13 @@ export async function layGround({ directory, port, stores }) {
       issuers: [{ url: `https://${id}.example`, algorithms: ['EdDSA'], keys: { file: `./keys/${id}.jwks.json` } }],
       verifyKey: `./keys/${id}.jwks.json`,
       ledgerKey: { file: `./keys/${id}.ledger.pem` },
-      stores: { main: { kind: 'postgres', url: stores.gatewayUrl(id) } },
+      stores: { main: { kind: 'postgres', url: stores.gatewayUrl(id), pool: { connect: PATIENCE, ...(connections && { max: connections }) } } },
     }
+    writeFileSync(file('policies/roles', `${id}.yaml`), stringify(roleFile(id, conditions.role)))
   }
-  writeFileSync(
-    file('policies/roles', `${HOME}.yaml`),
-    stringify({ organization: HOME, version: 1, roles: { service: { read: READ, crossOrganization: ['operations'], explain: true } } }),
-  )
-  for (const grantor of PARTNERS) {
-    const path = file('policies/agreements', `${grantor}-${HOME}.yaml`)
-    writeFileSync(path, stringify(agreement(grantor)))
+  for (const grantor of partners) {
+    const path = file('policies/agreements', `${grantor}-${home}.yaml`)
+    writeFileSync(path, stringify(agreement(grantor, home, conditions.agreement)))
     const outcome = await signAgreement(path, keys[grantor].privateJwk)
     if (outcome.kind !== 'signed') throw new Error(`${path}: ${outcome.problems.join('; ')}`)
   }
@@ -71,42 +82,63 @@ export async function layGround({ directory, port, stores }) {
     listen: `127.0.0.1:${port}`,
     jurisdiction: 'DE',
     audience: AUDIENCE,
-    database: stores.ledgerUrl,
+    database: await stores.newLedger(),
     checkpoints: './checkpoints',
     log: { level: 'warn' },
-    limits: { pageRows: 5_000 },
+    limits: { pageRows: 5_000, deadline: PATIENCE, ...limits },
+    audit: { timeout: PATIENCE },
   }
   const config = file('concordat.yaml')
   const contract = fileURLToPath(new URL('../schema', import.meta.url))
   writeFileSync(config, stringify({ contract, policies: './policies', gateway, organizations }), { mode: 0o600 })
-  for (const organization of ORGANIZATIONS) {
-    const scripts = await rlsScripts(loadConfig(config, process.env), { organization, store: null, role: null, ownRoles: [] }, Date.now())
-    await stores.protect(organization, scripts.map(({ statements }) => statements).join('\n'))
+  const walls = isProtected ? await rowSecurity(config, ids) : new Map(ids.map((id) => [id, '']))
+  const protect = async () => {
+    for (const [id, sql] of walls) await stores.protect(id, sql)
   }
-  const token = await issueToken({
-    privateJwk: keys[HOME].privateJwk,
-    issuer: `https://${HOME}.example`,
+  await protect()
+  const tokenOf = (organization) => tokenFor(organization, keys[organization].privateJwk)
+  return { config, token: await tokenOf(home), tokenOf, protect }
+}
+
+function roleFile(organization, rows) {
+  const read = Object.fromEntries(TYPES.map((type) => [type, { fields: 'all', ...(rows[type] && { rows: rows[type] }) }]))
+  return { organization, version: 1, roles: { service: { read, crossOrganization: ['operations'], explain: true } } }
+}
+
+function agreement(grantor, grantee, rows) {
+  return {
+    agreement: `${grantor}-${grantee}`,
+    version: 1,
+    grantor,
+    grantee,
+    purposes: ['operations'],
+    from: '2020-01-01T00:00:00Z',
+    until: '2099-01-01T00:00:00Z',
+    jurisdictions: { stored: ['DE'], gateway: ['DE'], grantee: ['DE'] },
+    types: Object.fromEntries(Object.entries(AGREED_FIELDS).map(([type, allow]) => [type, { allow, ...(rows[type] && { rows: rows[type] }) }])),
+  }
+}
+
+/** By organization: what `concordat rls render` gives for it. */
+async function rowSecurity(config, ids) {
+  const walls = new Map()
+  for (const organization of ids) {
+    const scripts = await rlsScripts(loadConfig(config, process.env), { organization, store: null, role: null, ownRoles: [] }, Date.now())
+    walls.set(organization, scripts.map(({ statements }) => statements).join('\n'))
+  }
+  return walls
+}
+
+function tokenFor(organization, privateJwk) {
+  return issueToken({
+    privateJwk,
+    issuer: `https://${organization}.example`,
     audience: AUDIENCE,
-    subject: 'service@aurora.example',
+    subject: `service@${organization}.example`,
     roles: ['service'],
     purposes: ['operations'],
     claims: CLAIMS,
     lifetimeSeconds: 86_400,
     nowMs: Date.now(),
   })
-  return { config, token }
-}
-
-function agreement(grantor) {
-  return {
-    agreement: `${grantor}-${HOME}`,
-    version: 1,
-    grantor,
-    grantee: HOME,
-    purposes: ['operations'],
-    from: '2020-01-01T00:00:00Z',
-    until: '2099-01-01T00:00:00Z',
-    jurisdictions: { stored: ['DE'], gateway: ['DE'], grantee: ['DE'] },
-    types: AGREED,
-  }
 }

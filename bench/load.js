@@ -1,20 +1,31 @@
 /**
- * The load generator, a process of its own: connections that are kept alive, on each one request after the other. It writes requests that were made before and reads no
- * more of an answer than it must, since it shares the machine with what it measures. A message starts a run; the message that ends it has the figures.
+ * The load generator, a process of its own over connections that are kept alive. It writes requests that were made before and reads no more of an answer than it must,
+ * since it shares the machine with what it measures. A message starts a run; the message that ends it has the figures.
+ *
+ * Closed loop: on each connection one request after the other. Open loop: requests arrive at a rate, whatever becomes of those before them; one that finds no free
+ * connection waits, and the wait is part of its latency.
  */
 import { connect } from 'node:net'
 import { performance } from 'node:perf_hooks'
 import { cpuSnapshot } from './process-cpu.js'
+import { FRESH } from './fresh.js'
 
 /** One answer of so many is parsed and looked at. */
 const LOOKED_AT = 64
-const LATENCIES_MAX = 500_000
+const LATENCIES_MAX = 2_000_000
+/** Arrivals that wait for a connection: beyond that the rate cannot be kept, and the run fails. */
+const WAITING_MAX = 20_000
+/** Between two looks at the arrivals that are due. */
+const TICK_MS = 1
 
 /**
  * @typedef {object} Run
  * @property {number} port
- * @property {readonly string[]} requests HTTP messages, taken in turn
+ * @property {readonly string[]} requests HTTP messages, taken in turn; where one holds the word `FRESH`, each gets a number of its own there
+ * @property {number} [freshFrom] the first of these numbers
  * @property {number} connections
+ * @property {number | null} [ratePerSecond] of an open loop; absent or null: a closed one
+ * @property {number} [requestsMax] no more are sent, and the run ends early once they are answered
  * @property {number} warmMs
  * @property {number} measuredMs
  * @property {Record<string, number>} pids whose processor time is taken
@@ -28,32 +39,108 @@ process.on('message', (run) => {
 })
 process.on('disconnect', () => process.exit())
 
-async function measure({ port, requests, connections, warmMs, measuredMs, pids }) {
-  const state = { isMeasuring: false, isOver: false, next: 0, bytes: 0, latencies: [], requests: requests.map((text) => Buffer.from(text)) }
-  const all = await Promise.all(Array.from({ length: connections }, () => Client.open(port, state)))
-  const ended = Promise.all(all.map((client) => client.run()))
-  const over = async () => {
-    await delay(warmMs)
+async function measure({ port, requests, freshFrom = 0, connections, ratePerSecond = null, requestsMax = Infinity, warmMs, measuredMs, pids }) {
+  const state = {
+    isMeasuring: false,
+    isOver: false,
+    sent: 0,
+    requestsMax,
+    answered: 0,
+    bytes: 0,
+    latencies: [],
+    nextRequest: requestsFrom(requests, freshFrom),
+  }
+  const clients = await Promise.all(Array.from({ length: connections }, () => Client.open(port, state)))
+  const work = ratePerSecond === null ? Promise.all(clients.map((client) => client.run())) : openLoop(clients, state, ratePerSecond)
+  const timed = async () => {
+    const rest = new globalThis.AbortController()
+    const allSent = Promise.resolve(work).then(() => rest.abort())
+    allSent.catch(() => undefined) // reported by `work` itself
+    await delay(warmMs, rest.signal)
     const before = take(pids)
     state.isMeasuring = true
-    await delay(measuredMs)
+    await delay(measuredMs, rest.signal)
     state.isMeasuring = false
     const after = take(pids)
     state.isOver = true
     return { before, after }
   }
-  const [{ before, after }] = await Promise.all([over(), ended])
-  for (const client of all) client.close()
+  const [{ before, after }] = await Promise.all([timed(), work])
+  for (const client of clients) client.close()
   const sorted = Float64Array.from(state.latencies).sort()
   const seconds = (after.at - before.at) / 1_000
   return {
-    requests: sorted.length,
+    requests: state.answered,
     seconds,
-    bytesEach: sorted.length > 0 ? state.bytes / sorted.length : 0,
+    bytesEach: state.answered > 0 ? state.bytes / state.answered : 0,
     p50Ms: sorted[Math.floor(sorted.length * 0.5)] ?? null,
     p99Ms: sorted[Math.floor(sorted.length * 0.99)] ?? null,
     cpuMs: Object.fromEntries(Object.keys(pids).map((name) => [name, after.cpu[name] - before.cpu[name]])),
     loadCpuMs: after.own - before.own,
+  }
+}
+
+/** Numbers take the place of a word of equal length, so that the length of the message stays. */
+function requestsFrom(texts, freshFrom) {
+  let next = 0
+  if (!texts.some((text) => text.includes(FRESH))) {
+    const buffers = texts.map((text) => Buffer.from(text))
+    return () => buffers[next++ % buffers.length]
+  }
+  const parts = texts.map((text) => text.split(FRESH))
+  return () => {
+    const number = String(freshFrom + next).padStart(FRESH.length, '0')
+    return parts[next++ % parts.length].join(number)
+  }
+}
+
+/** Arrivals without memory (Poisson), from a fixed seed: bursts and gaps are the same in each run. */
+async function openLoop(clients, state, ratePerSecond) {
+  const free = [...clients]
+  const waiting = []
+  const random = seeded(20_261_125)
+  const gapMs = () => (-Math.log(1 - random()) * 1_000) / ratePerSecond
+  let underWay = 0
+  let dueMs = performance.now() + gapMs()
+  let fail
+  const failed = new Promise((_, reject) => (fail = reject))
+  failed.catch(() => undefined) // it is raced below
+  const begin = (client, arrivedMs) => {
+    underWay += 1
+    client.once(arrivedMs).then(() => {
+      underWay -= 1
+      const next = waiting.shift()
+      if (next === undefined) free.push(client)
+      else begin(client, next)
+    }, fail)
+  }
+  const arrivals = async () => {
+    while (!state.isOver) {
+      const now = performance.now()
+      for (; dueMs <= now; dueMs += gapMs()) {
+        // The clock of the arrivals has whole ticks: that this process looks only then is no delay of the server's. That it looks late is one.
+        const arrivedMs = Math.ceil(dueMs / TICK_MS) * TICK_MS
+        const client = free.pop()
+        if (client) begin(client, Math.min(arrivedMs, now))
+        else waiting.push(arrivedMs)
+      }
+      if (waiting.length > WAITING_MAX) throw new Error(`${ratePerSecond} requests a second cannot be kept up`)
+      await delay(TICK_MS)
+    }
+    waiting.length = 0
+    while (underWay > 0) await delay(TICK_MS)
+  }
+  await Promise.race([arrivals(), failed])
+}
+
+/** Numbers from 0 to 1 (mulberry32). */
+function seeded(seed) {
+  let state = seed
+  return () => {
+    state = (state + 0x6d2b79f5) | 0
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296
   }
 }
 
@@ -63,14 +150,23 @@ function take(pids) {
   return { at: performance.now(), cpu: Object.fromEntries(Object.entries(pids).map(([name, pid]) => [name, of(pid)])), own: (user + system) / 1_000 }
 }
 
-function delay(ms) {
-  return new Promise((resolve) => setTimeout(resolve, ms))
+/** Ends early, without an error, when the signal says so. */
+function delay(ms, signal) {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, ms)
+    signal?.addEventListener('abort', () => {
+      clearTimeout(timer)
+      resolve()
+    })
+    if (signal?.aborted) resolve()
+  })
 }
 
 /** One connection. */
 class Client {
   #socket
   #state
+  #goesOn = false
   #startedMs = 0
   #answered = 0
   /** Of the answer under way. */
@@ -95,10 +191,20 @@ class Client {
     socket.on('close', () => this.#settle?.reject(new Error('the server closed a connection')))
   }
 
+  /** One request after the other, until the run is over. */
   run() {
     return new Promise((resolve, reject) => {
       this.#settle = { resolve, reject }
-      this.#send()
+      this.#goesOn = true
+      this.#next()
+    })
+  }
+
+  /** One request. */
+  once(arrivedMs) {
+    return new Promise((resolve, reject) => {
+      this.#settle = { resolve, reject }
+      this.#send(arrivedMs)
     })
   }
 
@@ -107,10 +213,15 @@ class Client {
     this.#socket.destroy()
   }
 
-  #send() {
-    const { requests } = this.#state
-    this.#startedMs = performance.now()
-    this.#socket.write(requests[this.#state.next++ % requests.length])
+  #next() {
+    if (this.#goesOn && !this.#state.isOver && this.#state.sent < this.#state.requestsMax) this.#send(performance.now())
+    else this.#settle?.resolve()
+  }
+
+  #send(startedMs) {
+    this.#state.sent += 1
+    this.#startedMs = startedMs
+    this.#socket.write(this.#state.nextRequest())
   }
 
   #receive(chunk) {
@@ -142,11 +253,15 @@ class Client {
   #answer() {
     const state = this.#state
     if (state.isMeasuring) {
+      state.answered += 1
       if (state.latencies.length < LATENCIES_MAX) state.latencies.push(performance.now() - this.#startedMs)
       state.bytes += this.#bytes
     }
     if (this.#answered++ % LOOKED_AT === 0) {
-      const text = Buffer.concat(this.#chunks).toString()
+      // Without the marks of a chunked body, which may stand anywhere.
+      const text = Buffer.concat(this.#chunks)
+        .toString()
+        .replaceAll(/\r\n[0-9a-f]+\r\n/g, '')
       if (!text.includes('"data":{') || text.includes('"errors":')) {
         this.#settle?.reject(new Error(text.slice(0, 1_000)))
         return
@@ -155,7 +270,6 @@ class Client {
     this.#chunks = []
     this.#bytes = 0
     this.#whole = null
-    if (state.isOver) this.#settle?.resolve()
-    else this.#send()
+    this.#next()
   }
 }
