@@ -21,5 +21,5 @@ USER node
 EXPOSE 4000
 HEALTHCHECK --interval=5s --timeout=3s --start-period=20s --retries=3 \
   CMD ["node", "-e", "fetch('http://127.0.0.1:4000/readyz').then((answer) => process.exit(answer.ok ? 0 : 1), () => process.exit(1))"]
-ENTRYPOINT ["node", "bin/concordat.js"]
+ENTRYPOINT ["node", "--max-semi-space-size=32", "bin/concordat.js"]
 CMD ["serve", "--config", "/etc/concordat/concordat.yaml"]
