@@ -304,6 +304,7 @@ async function* streamedBody({ request, principal, attempt, begun, cut }: Stream
   // Also while nobody takes the next piece: what waits in the connection does not leave either.
   const watch = setInterval(() => {
     mayGoOn(principal, authority, parts).catch((error: unknown) => {
+      if (failure === null) return // all has been given, and its outcome is on its way: there is one
       failure = coded(error, request, parts)
       cut.abort(failure)
     })
@@ -319,6 +320,7 @@ async function* streamedBody({ request, principal, attempt, begun, cut }: Stream
     const { errors } = stream.given()
     const isPartial = stream.sovereignty.failed.length > 0
     failure = null
+    clearInterval(watch)
     stream.end(null)
     const receipt = await ended(isPartial ? 'partial' : 'answered', (errors[0]?.code as Code | undefined) ?? null) // the engine's codes are in our table
     yield endOfStream(request, { errors, sovereignty: stream.sovereignty }, receipt)

@@ -287,7 +287,7 @@ class Traffic {
       const code = error instanceof GatewayError ? error.code : 'INTERNAL'
       // What lies in the socket's queue does not leave either.
       if (response.headersSent) response.socket?.resetAndDestroy()
-      else return this.#fail(exchange, error, 'json')
+      else return this.#fail(exchange, error, headers['content-type'] === MEDIA_TYPES['graphql-response'] ? 'graphql-response' : 'json')
       this.#answered(exchange, { status, code, bytes })
     }
   }
