@@ -7,9 +7,9 @@
  */
 import type { Pool, PoolClient } from 'pg'
 import { invariant } from '../errors.js'
-import { binaryArray } from './binary-array.js'
 import { flush, type WireResult, type WireStatement } from './ledger-wire.js'
 import { Frontier, perfectSubtrees, fold, type LeafRange, type Subtree } from './merkle.js'
+import { NO_PARAMETERS, Parameters } from './parameters.js'
 import type { ExportFilter, SealedEntry } from './record.js'
 
 /** Advisory lock of all who change a tree or the epoch: `conc`, 2. Any number will do, as long as it is always the same. */
@@ -124,11 +124,17 @@ export class MissingNode extends Error {
 }
 
 export class LedgerStore {
+  /** Begins a transaction that nobody else's overlaps: a statement behind these sees what the former holder of the lock has committed. */
+  private readonly beginning: readonly WireStatement[]
+
   /** @param timeoutMs bounds every single use of the database, on this side and, where it can, at the server. */
   constructor(
     private readonly pool: Pool,
     private readonly timeoutMs: number,
-  ) {}
+  ) {
+    // At the server a wait for a standby is bounded by nothing, so the bound on this side must be there as well.
+    this.beginning = [BEGIN, { ...LOCK, values: Parameters.ofTexts([String(Math.max(1, Math.trunc(timeoutMs)))]) }]
+  }
 
   /** How this process's last commit left the database; null when that is not known. */
   private left: (Standing & { readonly undisturbed: boolean }) | null = null
@@ -164,7 +170,7 @@ export class LedgerStore {
   /** In one round trip: lock, look, add, commit. @returns whether the belief held; if not, nothing was written. */
   private async addBelieved(placed: readonly PlacedEntry[], left: NonNullable<LedgerStore['left']>): Promise<boolean> {
     const { write, next } = writing(placed, left)
-    const results = await this.connected((client, noticed) => this.transaction(client, noticed, [...this.beginning(), write, COMMIT]))
+    const results = await this.connected((client, noticed) => this.transaction(client, noticed, [...this.beginning, write, COMMIT]))
     const held = results.at(-2)?.tag !== 'INSERT 0 0'
     if (held) this.left = { ...next, undisturbed: true }
     return held
@@ -173,7 +179,7 @@ export class LedgerStore {
   /** In two: lock and read; look, add, commit. */
   private async commitRead(place: Placement, asked: IntentsAsked, left: LedgerStore['left']): Promise<void> {
     await this.connected(async (client, noticed) => {
-      const beginning = [...this.beginning(), READ_STATE]
+      const beginning = [...this.beginning, READ_STATE]
       const read = await this.transaction(client, noticed, [...beginning, ...readingIntents(asked)])
       const belief = beliefOf(read[beginning.length - 1]?.rows ?? [], read[beginning.length]?.rows ?? [])
       const undisturbed = left !== null && isSame(belief, left)
@@ -218,7 +224,7 @@ export class LedgerStore {
    */
   async adoptEpoch(digest: string): Promise<PolicyEpoch> {
     return this.connected(async (client, noticed) => {
-      const results = await this.transaction(client, noticed, [...this.beginning(), { ...ADOPT_EPOCH, values: [digest] }, COMMIT])
+      const results = await this.transaction(client, noticed, [...this.beginning, { ...ADOPT_EPOCH, values: Parameters.ofTexts([digest]) }, COMMIT])
       const [row] = results.at(-2)?.rows ?? []
       return epochOf(row === undefined ? undefined : { epoch: row[0] ?? '', digest: row[1] ?? '' })
     })
@@ -231,7 +237,7 @@ export class LedgerStore {
       `INSERT INTO concordat.refusal_counts (process, from_at, to_at, code, count)
        SELECT $1::uuid, to_timestamp($2::float8 / 1000), to_timestamp($3::float8 / 1000), * FROM unnest($4::text[], $5::int8[])
        ON CONFLICT DO NOTHING`,
-      [refusals.process, refusals.fromMs, refusals.toMs, binaryArray('text', codes, ([code]) => code), binaryArray('int8', codes, ([, count]) => count)],
+      [refusals.process, refusals.fromMs, refusals.toMs, codes.map(([code]) => code), codes.map(([, count]) => count)],
     )
   }
 
@@ -296,13 +302,6 @@ export class LedgerStore {
   /** One statement of its own, bounded on this side too: a frozen server answers nothing. */
   private async read<Row extends object>(sql: string, values: readonly unknown[]): Promise<{ readonly rows: Row[] }> {
     return this.connected(async (client) => client.query<Row>(sql, [...values]))
-  }
-
-  /** Begins a transaction that nobody else's overlaps: a statement behind these sees what the former holder of the lock has committed. */
-  private beginning(): readonly WireStatement[] {
-    // At the server a wait for a standby is bounded by nothing, so the bound on this side must be there as well.
-    const boundMs = String(Math.max(1, Math.trunc(this.timeoutMs)))
-    return [BEGIN, { ...LOCK, values: [boundMs] }]
   }
 
   /** One flush. When it ends in COMMIT, all is durable once this returns. */
@@ -429,8 +428,8 @@ export class StoredTree {
 const READ_LEAVES = `SELECT leaf_hash AS hash FROM concordat.ledger_entries WHERE ledger = $1 AND "index" >= $2 AND "index" < $3 ORDER BY "index"`
 const READ_SUBTREES = `SELECT hash FROM concordat.ledger_subtrees WHERE ledger = $1 AND level = $4 AND "index" >= $2 AND "index" < $3 ORDER BY "index"`
 
-const BEGIN: WireStatement = { name: 'concordat_begin', text: 'BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE', values: [] }
-const COMMIT: WireStatement = { name: 'concordat_commit', text: 'COMMIT', values: [] }
+const BEGIN: WireStatement = { name: 'concordat_begin', text: 'BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE', values: NO_PARAMETERS }
+const COMMIT: WireStatement = { name: 'concordat_commit', text: 'COMMIT', values: NO_PARAMETERS }
 
 /**
  * The settings hold for this transaction alone, so they are right on whatever connection it runs. A statement of its own, before any that looks or writes. Planned for the
@@ -446,7 +445,7 @@ const LOCK: Omit<WireStatement, 'values'> = {
 const READ_STATE: WireStatement = {
   name: 'concordat_read_state',
   text: `SELECT epoch, ledger, size, encode(frontier, 'base64') FROM concordat.policy_epoch LEFT JOIN concordat.ledger_state ON true`,
-  values: [],
+  values: NO_PARAMETERS,
 }
 
 const ADOPT_EPOCH: Omit<WireStatement, 'values'> = {
@@ -500,30 +499,32 @@ function writing(placed: readonly PlacedEntry[], belief: Standing): { readonly w
   const states = [...grown]
   const trees = new Map(belief.trees)
   for (const [ledger, { frontier }] of states) trees.set(ledger, { size: frontier.size, frontier })
-  const values = [
-    binaryArray('text', placed, ({ ledger }) => ledger),
-    binaryArray('int8', placed, ({ index }) => index),
-    binaryArray('uuid', placed, ({ sealed }) => sealed.id),
-    binaryArray('timestamptz', placed, ({ sealed }) => sealed.timeMs),
-    binaryArray('text', placed, ({ sealed }) => sealed.kind),
-    binaryArray('text', placed, ({ sealed }) => searchable(sealed.subject)),
-    binaryArray('text', placed, ({ sealed: { purpose } }) => (purpose === null ? null : searchable(purpose))),
-    binaryArray('text', placed, ({ sealed }) => sealed.text),
-    binaryArray('bytea', placed, ({ sealed }) => sealed.leafHash),
-    binaryArray('bytea', placed, ({ sealed }) => sealed.salt),
-    binaryArray('text', subtrees, ({ ledger }) => ledger),
-    binaryArray('int2', subtrees, ({ level }) => level),
-    binaryArray('int8', subtrees, ({ index }) => index),
-    binaryArray('bytea', subtrees, ({ hash }) => hash),
-    binaryArray('text', states, ([ledger]) => ledger),
-    binaryArray('int8', states, ([, { frontier }]) => frontier.size),
-    binaryArray('bytea', states, ([, { frontier }]) => frontier.bytes()),
-    binaryArray('int8', states, ([, { before }]) => before.size),
-    binaryArray('bytea', states, ([, { before }]) => before.bytes),
-    String(belief.epoch),
-  ]
+  const values = new Parameters(placed.length * ENTRY_BYTES)
+    .texts(placed, ({ ledger }) => ledger)
+    .int8s(placed, ({ index }) => index)
+    .uuids(placed, ({ sealed }) => sealed.id)
+    .times(placed, ({ sealed }) => sealed.timeMs)
+    .texts(placed, ({ sealed }) => sealed.kind)
+    .texts(placed, ({ sealed }) => searchable(sealed.subject))
+    .texts(placed, ({ sealed: { purpose } }) => (purpose === null ? null : searchable(purpose)))
+    .utf8s(placed, ({ sealed }) => sealed.leaf)
+    .byteas(placed, ({ sealed }) => sealed.leafHash)
+    .byteas(placed, ({ sealed }) => sealed.salt)
+    .texts(subtrees, ({ ledger }) => ledger)
+    .int2s(subtrees, ({ level }) => level)
+    .int8s(subtrees, ({ index }) => index)
+    .byteas(subtrees, ({ hash }) => hash)
+    .texts(states, ([ledger]) => ledger)
+    .int8s(states, ([, { frontier }]) => frontier.size)
+    .byteas(states, ([, { frontier }]) => frontier.bytes())
+    .int8s(states, ([, { before }]) => before.size)
+    .byteas(states, ([, { before }]) => before.bytes)
+    .int8(belief.epoch)
   return { write: { ...ADD_ENTRIES, values }, next: { epoch: belief.epoch, trees } }
 }
+
+/** What most entries take with their columns. */
+const ENTRY_BYTES = 2_048
 
 /** By the database's clock, whatever those of the processes say. A process without a lease has none to renew. */
 const IS_EXPIRED = `(expires_at IS NULL OR expires_at <= clock_timestamp())`
@@ -563,7 +564,7 @@ const CLOSE_INTENTS: Omit<WireStatement, 'values'> = {
 const DROP_LEASES: WireStatement = {
   name: 'concordat_drop_leases',
   text: `DELETE FROM concordat.process_leases AS lease WHERE ${IS_EXPIRED} AND NOT EXISTS (SELECT FROM concordat.open_intents WHERE process = lease.process)`,
-  values: [],
+  values: NO_PARAMETERS,
 }
 
 function readingIntents(asked: IntentsAsked): readonly WireStatement[] {
@@ -573,7 +574,7 @@ function readingIntents(asked: IntentsAsked): readonly WireStatement[] {
     case 'named':
       return [{ ...READ_INTENTS.named, values: nameArrays(asked.names) }]
     case 'expired':
-      return [{ ...READ_INTENTS.expired, values: [...nameArrays(asked.abandoned), String(asked.intentsMax)] }]
+      return [{ ...READ_INTENTS.expired, values: nameArrays(asked.abandoned).int8(asked.intentsMax) }]
   }
 }
 
@@ -584,22 +585,21 @@ function phases(placed: readonly PlacedEntry[]): readonly WireStatement[] {
   const leases = new Map(intents.map(({ lease }) => [lease.process, lease]))
   const opening: WireStatement = {
     ...OPEN_INTENTS,
-    values: [
-      binaryArray('text', intents, ({ ledger }) => ledger),
-      binaryArray('uuid', intents, ({ sealed }) => sealed.id),
-      binaryArray('int8', intents, ({ index }) => index),
-      binaryArray('uuid', intents, ({ lease }) => lease.process),
-    ],
+    values: new Parameters()
+      .texts(intents, ({ ledger }) => ledger)
+      .uuids(intents, ({ sealed }) => sealed.id)
+      .int8s(intents, ({ index }) => index)
+      .uuids(intents, ({ lease }) => lease.process),
   }
   return [
     ...(intents.length > 0 ? [opening] : []),
-    ...[...leases.values()].map(({ process, leaseMs }): WireStatement => ({ ...RENEW_LEASE, values: [process, String(leaseMs)] })),
+    ...[...leases.values()].map(({ process, leaseMs }): WireStatement => ({ ...RENEW_LEASE, values: Parameters.ofTexts([process, String(leaseMs)]) })),
     ...(ended.length > 0 ? [{ ...CLOSE_INTENTS, values: nameArrays(ended) }, DROP_LEASES] : []),
   ]
 }
 
-function nameArrays(names: readonly IntentName[]): Buffer[] {
-  return [binaryArray('text', names, ({ ledger }) => ledger), binaryArray('uuid', names, ({ id }) => id)]
+function nameArrays(names: readonly IntentName[]): Parameters {
+  return new Parameters().texts(names, ({ ledger }) => ledger).uuids(names, ({ id }) => id)
 }
 
 function beliefOf(rows: WireResult['rows'], intents: WireResult['rows']): Belief {

@@ -3,13 +3,13 @@
  * again: a batch of one entry takes PostgreSQL 0.85 ms and this process 0.85 ms of CPU, where texts sent in three round trips took 1.45 ms and 1.35 ms.
  */
 import type { ClientBase, Connection, Submittable } from 'pg'
+import type { Parameters } from './parameters.js'
 
 export interface WireStatement {
   /** Of the prepared statement; equal names mean equal texts. */
   readonly name: string
   readonly text: string
-  /** Texts, and buffers in the parameter's binary format. */
-  readonly values: readonly (string | Buffer)[]
+  readonly values: Parameters
 }
 
 export interface WireResult {
@@ -21,11 +21,8 @@ export interface WireResult {
 
 /** What of the driver's connection a flush writes to (`pg` 8.23, lib/connection.js). */
 interface Wire {
-  readonly stream: { cork(): void; uncork(): void }
+  readonly stream: { cork(): void; uncork(): void; write(bytes: Buffer): void }
   parse(query: { name: string; text: string; types: readonly number[] }): void
-  bind(config: { statement: string; portal: string; values: readonly (string | Buffer)[]; binary: boolean }): void
-  execute(config: { portal: string; rows: number }): void
-  sync(): void
 }
 
 /** Names that a connection has prepared; a handful, so none is ever closed. */
@@ -63,13 +60,13 @@ class Flush implements Submittable {
     const wire = connection as unknown as Wire // the driver's own class; @types/pg leaves these methods out
     wire.stream.cork()
     try {
-      for (const { name, text, values } of this.statements) {
-        const statement = this.prepared === null ? '' : name
-        if (this.prepared?.has(name) !== true) wire.parse({ name: statement, text, types: [] })
-        wire.bind({ statement, portal: '', values, binary: false })
-        wire.execute({ portal: '', rows: 0 })
+      for (const statement of this.statements) {
+        const { name, text } = statement
+        if (this.prepared?.has(name) !== true) wire.parse({ name: this.prepared === null ? '' : name, text, types: [] })
+        wire.stream.write(bindBytes(statement, this.prepared === null ? '' : name))
+        wire.stream.write(EXECUTE)
       }
-      wire.sync()
+      wire.stream.write(SYNC)
     } finally {
       wire.stream.uncork()
     }
@@ -106,3 +103,27 @@ class Flush implements Submittable {
     // Not possible: every Execute asks for all rows.
   }
 }
+
+/** A Bind message (PostgreSQL's protocol 3.0, "Message Formats"). The driver's own way copies each parameter twice. */
+function bindBytes({ values }: WireStatement, name: string): Buffer {
+  const { bytes, count, format } = values
+  const names = `\0${name}\0` // the first one is the unnamed portal
+  const length = LENGTH_BYTES + names.length + 3 * COUNT_BYTES + bytes.length + COUNT_BYTES
+  const message = Buffer.allocUnsafe(1 + length)
+  message[0] = BIND
+  let at = message.writeInt32BE(length, 1)
+  at += message.write(names, at, 'latin1')
+  at = message.writeInt16BE(1, at) // one format for all parameters
+  at = message.writeInt16BE(format === 'binary' ? 1 : 0, at)
+  at = message.writeInt16BE(count, at)
+  message.set(bytes, at)
+  message.writeInt16BE(0, at + bytes.length) // all columns are text
+  return message
+}
+
+const BIND = 0x42
+const LENGTH_BYTES = 4
+const COUNT_BYTES = 2
+/** Of the unnamed portal, all rows. */
+const EXECUTE = Buffer.from('E\0\0\0\x09\0\0\0\0\0', 'latin1')
+const SYNC = Buffer.from('S\0\0\0\x04', 'latin1')

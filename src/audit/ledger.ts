@@ -189,7 +189,7 @@ export class PostgresLedger implements Ledger {
   }
 
   append(record: LedgerRecord): Promise<ReadonlyMap<string, Receipt>> {
-    return this.add({ ...record, phase: WHOLE })
+    return this.add({ epoch: record.epoch, entries: record.entries, phase: WHOLE })
   }
 
   async begin({ epoch, intent, parts }: IntentRecord): Promise<Begun> {
@@ -264,9 +264,11 @@ export class PostgresLedger implements Ledger {
 
   /** One batch after the other until nobody waits. Never rejects. */
   private async flushAll(): Promise<void> {
-    // Whoever appends in the same turn of the event loop joins the first batch.
-    await Promise.resolve()
-    while (this.queue.size > 0) await this.flush(this.takeBatch())
+    while (this.queue.size > 0) {
+      // Whoever appends in the same turn of the event loop joins the batch.
+      await new Promise((resolve) => setImmediate(resolve))
+      await this.flush(this.takeBatch())
+    }
     this.flushing = null
   }
 
@@ -312,10 +314,11 @@ export class PostgresLedger implements Ledger {
       // Nobody waits for these any more; without a receipt an entry would only say what did not happen.
       if (pending.settled) return { kind: 'refuse', pending, error: new GatewayError('AUDIT_UNAVAILABLE', 'the ledger took too long') }
       if (epoch !== null && epoch !== state.epoch) return { kind: 'refuse', pending, error: new StaleEpoch(state.epoch) }
-      const obstacle = this.obstacleAt([...entries.keys()], state.trees)
+      const obstacle = this.obstacleAt(entries.keys(), state.trees)
       if (obstacle !== null) return { kind: 'refuse', pending, error: new GatewayError('AUDIT_UNAVAILABLE', obstacle) }
       if (phase.kind === 'outcomes' && !phase.of.every((name) => open.has(keyOf(name)))) return { kind: 'refuse', pending, error: new IntentClosed() }
-      const placed = [...entries].map(([ledger, sealed]) => places.place({ ledger, sealed, phase: phaseOf(phase, ledger) }))
+      const placed: PlacedEntry[] = []
+      for (const [ledger, sealed] of entries) placed.push(places.place({ ledger, sealed, phase: phaseOf(phase, ledger) }))
       return { kind: 'place', pending, placed }
     })
   }
@@ -338,7 +341,7 @@ export class PostgresLedger implements Ledger {
   }
 
   /** A ledger may have been refused while the entry waited, and the database may have been set back since the last batch. */
-  private obstacleAt(ledgers: readonly string[], trees: ReadonlyMap<string, TreeState>): string | null {
+  private obstacleAt(ledgers: Iterable<string>, trees: ReadonlyMap<string, TreeState>): string | null {
     for (const ledger of ledgers) {
       if ((trees.get(ledger)?.size ?? 0) < (this.sizes.get(ledger) ?? 0)) this.refuse(ledger, SET_BACK)
       const reason = this.refusalOf(ledger)
@@ -396,9 +399,10 @@ class Places {
   }
 
   place(entry: Omit<PlacedEntry, 'index'>): PlacedEntry {
-    const index = this.next.get(entry.ledger) ?? 0
-    this.next.set(entry.ledger, index + 1)
-    return { ...entry, index }
+    const { ledger, sealed, phase } = entry
+    const index = this.next.get(ledger) ?? 0
+    this.next.set(ledger, index + 1)
+    return { ledger, index, sealed, phase }
   }
 }
 

@@ -32,10 +32,28 @@ export function leafHash(leaf: Uint8Array): Buffer {
   return sha256(bytes)
 }
 
-/** `leafHash` of a text's UTF-8, without a copy of it. */
-export function leafTextHash(text: string): Buffer {
-  return sha256(`\0${text}`)
+/** A leaf as UTF-8, and its hash. It is written once, behind the zero byte that is hashed with it, into a buffer that it shares with the leaves after it. */
+export function leafOf(text: string): { readonly bytes: Buffer; readonly hash: Buffer } {
+  const bytesMax = 1 + text.length * UNIT_BYTES_MAX
+  if (bytesMax > LEAVES_BYTES) {
+    const bytes = Buffer.from(text)
+    return { bytes, hash: leafHash(bytes) }
+  }
+  if (leavesAt + bytesMax > leaves.length) {
+    leaves = Buffer.allocUnsafeSlow(LEAVES_BYTES)
+    leavesAt = 0
+  }
+  const start = leavesAt
+  leaves[start] = 0
+  leavesAt += 1 + leaves.write(text, start + 1)
+  return { bytes: leaves.subarray(start + 1, leavesAt), hash: sha256(leaves.subarray(start, leavesAt)) }
 }
+
+const LEAVES_BYTES = 64 * 1024
+/** UTF-8 takes no more than this for a UTF-16 unit. */
+const UNIT_BYTES_MAX = 3
+let leaves = Buffer.alloc(0)
+let leavesAt = 0
 
 /**
  * SHA-256 over 0x01 || left || right. The prefix keeps a leaf from posing as a node.

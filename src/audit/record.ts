@@ -9,7 +9,7 @@ import type { Code } from '../errors.js'
 import { canonical, numberText, stringText } from './canonical-json.js'
 import type { Contribution } from './contribution.js'
 import { hmacSha256, hmacSha256Base64, sha256 } from './digest.js'
-import { leafTextHash } from './merkle.js'
+import { leafOf } from './merkle.js'
 import type { FieldDecision, Jurisdictions, OwnerTerms, Source } from './owner-terms.js'
 import { uuidV7, type Random } from './uuid.js'
 
@@ -227,6 +227,8 @@ export interface SealedEntry {
   readonly purpose: string | null
   /** The leaf: canonical JSON. */
   readonly text: string
+  /** Its UTF-8. */
+  readonly leaf: Uint8Array
   readonly leafHash: Buffer
   readonly salt: Uint8Array
 }
@@ -245,7 +247,7 @@ export interface EntryParts {
  *
  * @throws Error when a number is not finite.
  */
-export function entriesOf(disclosure: Disclosure, parts: EntryParts): Map<string, SealedEntry> {
+export function entriesOf(disclosure: Disclosure, { tokenKey, random }: EntryParts): Map<string, SealedEntry> {
   const home = disclosure.principal.organization
   const entries = new Map<string, SealedEntry>()
   const requestIds = new Map<string, string>()
@@ -253,11 +255,11 @@ export function entriesOf(disclosure: Disclosure, parts: EntryParts): Map<string
   for (const { terms } of disclosure.owners) {
     const { organization } = terms
     if (organization === home || requestIds.has(organization)) continue
-    const requestId = uuidV7(disclosure.time, parts.random)
+    const requestId = uuidV7(disclosure.time, random)
     requestIds.set(organization, requestId)
-    entries.set(organization, disclosureEntry(disclosure, { organization, requestId, time, ...parts }))
+    entries.set(organization, disclosureEntry(disclosure, { organization, requestId, time, tokenKey, random }))
   }
-  entries.set(home, requestEntry(disclosure, { requestIds, time, ...parts }))
+  entries.set(home, requestEntry(disclosure, { requestIds, time, tokenKey, random }))
   return entries
 }
 
@@ -349,8 +351,10 @@ function codeText(code: Code | null): string {
   return code === null ? 'null' : `"${code}"`
 }
 
-function sealed(text: string, columns: Omit<SealedEntry, 'text' | 'leafHash'>): SealedEntry {
-  return { ...columns, text, leafHash: leafTextHash(text) }
+/** Written out: an object that another is spread into takes as long as its hash. */
+function sealed(text: string, { id, timeMs, kind, subject, purpose, salt }: Omit<SealedEntry, 'text' | 'leaf' | 'leafHash'>): SealedEntry {
+  const { bytes, hash } = leafOf(text)
+  return { id, timeMs, kind, subject, purpose, text, leaf: bytes, leafHash: hash, salt }
 }
 
 /** What entries say of a principal, as canonical JSON. */
@@ -401,7 +405,11 @@ function tokenDigest(of: { readonly key: Uint8Array; readonly ledger: string; re
 
 const NOTHING = Buffer.alloc(0)
 
-/** RFC 3339, UTC, milliseconds. */
+/** RFC 3339, UTC, milliseconds. Many entries are of one millisecond. */
 function timeText(timeMs: number): string {
-  return new Date(timeMs).toISOString()
+  if (timeMs !== lastTimeMs) [lastTimeMs, lastTimeText] = [timeMs, new Date(timeMs).toISOString()]
+  return lastTimeText
 }
+
+let lastTimeMs = Number.NaN
+let lastTimeText = ''

@@ -7,12 +7,15 @@ export type Random = (bytes: number) => Uint8Array
 /** Bytes of the operating system's randomness, fetched in larger portions. None is given out twice. */
 export function pooledRandom(): Random {
   let pool = Buffer.alloc(0)
+  let at = 0
   return (bytes) => {
-    // A new pool each time: what was given out is kept by those who got it.
-    if (pool.length < bytes) pool = randomFillSync(Buffer.allocUnsafeSlow(Math.max(POOL_BYTES, bytes)))
-    const taken = pool.subarray(0, bytes)
-    pool = pool.subarray(bytes)
-    return taken
+    if (at + bytes > pool.length) {
+      // A new pool each time: what was given out is kept by those who got it.
+      pool = randomFillSync(Buffer.allocUnsafeSlow(Math.max(POOL_BYTES, bytes)))
+      at = 0
+    }
+    at += bytes
+    return pool.subarray(at - bytes, at)
   }
 }
 
