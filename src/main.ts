@@ -92,7 +92,8 @@ export async function startGateway(options: StartOptions): Promise<RunningGatewa
     })
     closing.push(async () => policies.close())
     const random = pooledRandom()
-    const database = ledgerDatabase(config, random, observe)
+    const seats = seatsFor(config.gateway.limits.concurrentPerPrincipal)
+    const database = ledgerDatabase(config, { random, underWay: () => seats.total, observe })
     closing.push(() => database.close())
     const organizations = new Map(
       [...config.organizations.values()].map((organization) => [
@@ -138,7 +139,7 @@ export async function startGateway(options: StartOptions): Promise<RunningGatewa
       supergraph: graph,
       authorities,
       ledger: database.ledger,
-      seats: seatsFor(limits.concurrentPerPrincipal),
+      seats,
       entryParts,
       clock: { now: () => Date.now(), monotonic: () => performance.now() },
       answerBytes: limits.answerBytes,
@@ -262,6 +263,13 @@ function cursorSecret(config: Config, make: () => Uint8Array, observe: Observe):
 
 // --- the gateway's own database --------------------------------------------------------------------------------------------------------------------------------
 
+interface LedgerSurroundings {
+  readonly random: Random
+  /** Requests of this process. */
+  readonly underWay: () => number
+  readonly observe: Observe
+}
+
 interface LedgerDatabase {
   readonly ledger: PostgresLedger
   /** Brings the database up to date and checks every tree; what fails is tried again in the background, and nothing is answered until then. */
@@ -269,7 +277,7 @@ interface LedgerDatabase {
   close(): Promise<void>
 }
 
-function ledgerDatabase(config: Config, random: Random, observe: Observe): LedgerDatabase {
+function ledgerDatabase(config: Config, { random, underWay, observe }: LedgerSurroundings): LedgerDatabase {
   const { timeoutMs, queue, batch, checkpointMs, refusalsMs, connections } = config.gateway.audit
   const pool = new pg.Pool({ connectionString: config.gateway.database.reveal(), max: connections, connectionTimeoutMillis: timeoutMs })
   pool.on('error', () => undefined) // an idle connection that is lost is replaced; who uses one sees the failure
@@ -282,6 +290,7 @@ function ledgerDatabase(config: Config, random: Random, observe: Observe): Ledge
     now: () => Date.now(),
     process,
     random,
+    underWay,
   })
   const signers = new Map<string, CheckpointSigner>(
     [...config.organizations.values()].map(({ id, ledgerKey }) => [id, checkpointSigner(id, parseLedgerKey(ledgerKey.reveal()))]),

@@ -35,7 +35,7 @@ export interface Audit {
 /** Opens the ledgers. Those whose tree could be checked take entries when this returns; `ledger.obstacle()` says what is wrong with the others. */
 export async function openAudit(parts: AuditParts): Promise<Audit> {
   const store = new LedgerStore(parts.pool, parts.limits.timeoutMs)
-  const ledger = new PostgresLedger({ store, limits: parts.limits, now: parts.now, process: parts.process, random: parts.random })
+  const ledger = new PostgresLedger({ store, limits: parts.limits, now: parts.now, process: parts.process, random: parts.random, underWay: () => 0 })
   const keeper = new CheckpointKeeper({
     store,
     signers: parts.signers,

@@ -136,12 +136,23 @@ export interface LedgerParts {
   /** A UUID of this process's run. */
   readonly process: string
   readonly random: Random
+  /** Requests of this process that may append soon. */
+  readonly underWay: () => number
 }
+
+/** Requests under way from which on a batch waits for others, … */
+const MANY = 16
+/** … until it has the entries of so large a part of them, … */
+const MANY_BATCHES = 8
+/** … but no longer than this. */
+const LINGER_MS = 3
 
 export class PostgresLedger implements Ledger {
   private readonly queue = new Set<Pending>()
   private pendingCount = 0
   private flushing: Promise<void> | null = null
+  /** Ends the wait for a larger batch. */
+  private enough: (() => void) | null = null
   private closed = false
   /** Why each ledger takes no entries; one without a reason takes them. Ledgers that are not here are not known. */
   private readonly standing = new Map<string, string | null>()
@@ -229,6 +240,7 @@ export class PostgresLedger implements Ledger {
       this.queue.add(pending)
       this.pendingCount += 1
       this.flushing ??= this.flushAll()
+      if (this.enough && this.isEnough()) this.enough()
     })
   }
 
@@ -247,6 +259,7 @@ export class PostgresLedger implements Ledger {
   /** Takes nothing more, and ends when what was taken is durable or has failed. */
   async close(): Promise<void> {
     this.closed = true
+    this.enough?.()
     await this.flushing
     await this.intents.stop()
     await this.refusals.close()
@@ -265,11 +278,32 @@ export class PostgresLedger implements Ledger {
   /** One batch after the other until nobody waits. Never rejects. */
   private async flushAll(): Promise<void> {
     while (this.queue.size > 0) {
-      // Whoever appends in the same turn of the event loop joins the batch.
-      await new Promise((resolve) => setImmediate(resolve))
+      await this.gathered()
       await this.flush(this.takeBatch())
     }
     this.flushing = null
+  }
+
+  /**
+   * Whoever appends in the same turn of the event loop joins the batch. While many requests are under way, a batch of one or two waits for others, if only for as long
+   * as a disk takes: a commit costs this process and PostgreSQL together half a millisecond, of which an entry is a tenth.
+   */
+  private async gathered(): Promise<void> {
+    await new Promise((resolve) => setImmediate(resolve))
+    if (this.isEnough()) return
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, LINGER_MS)
+      this.enough = () => {
+        clearTimeout(timer)
+        resolve()
+      }
+    })
+    this.enough = null
+  }
+
+  private isEnough(): boolean {
+    const underWay = this.parts.underWay()
+    return underWay < MANY || this.queue.size >= underWay / MANY_BATCHES || this.closed
   }
 
   private takeBatch(): Pending[] {
