@@ -135,7 +135,7 @@ class KeptLedger {
     if (state.size > this.held.size || this.held.note === '') {
       const note = signCheckpoint({ size: state.size, root: state.frontier.root() }, this.signer)
       // First the file: a checkpoint that the database has and the file lacks would not be held against a restored database.
-      await this.writeFile(note)
+      await this.writeFile(note, state.size)
       this.held = { ...verifyCheckpoint(note, this.signer), note }
     }
     const isFirst = this.storedSize < 0
@@ -208,8 +208,10 @@ class KeptLedger {
     }
   }
 
-  /** Whole or not at all, also when the machine stops midway. */
-  private async writeFile(note: string): Promise<void> {
+  /** Whole or not at all, also when the machine stops midway. Another process of the gateway may have gone further meanwhile: its checkpoint stays. */
+  private async writeFile(note: string, size: number): Promise<void> {
+    const filed = await this.readFile()
+    if (filed !== null && filed.size > size) return
     const temporary = `${this.file}.${this.parts.process}.new`
     await synced(temporary, 'w', (handle) => handle.writeFile(note))
     await rename(temporary, this.file)
