@@ -1,29 +1,21 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
-import { readFileSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
 import { lawsWorld } from '../laws/world.js'
 import type { TestClaims, TestGateway } from '../support/gateway.js'
 import { startTestGateway } from '../support/gateway.js'
 import type { TestPostgres } from '../support/postgres.js'
 import { startTestPostgres } from '../support/postgres.js'
+import { dataOf, executedBy as reached, LOGGING, type Reached } from '../support/statement-log.js'
 
 const chief: TestClaims = { organization: 'alpha', roles: ['chief'] }
 const OWNERS = ['alpha', 'beta', 'gamma', 'delta'] as const
-
-interface Executed {
-  readonly organization: string
-  /** Virtual id of the transaction. */
-  readonly transaction: string
-  readonly name: string
-  readonly text: string
-}
 
 describe("what reaches the owners' databases", () => {
   let postgres: TestPostgres
   let gateway: TestGateway
 
   beforeAll(async () => {
-    postgres = await startTestPostgres({ log_statement: 'all', log_line_prefix: '%d|%a|%v|', log_connections: 'on', log_parameter_max_length: '0' })
+    postgres = await startTestPostgres(LOGGING)
     gateway = await startTestGateway({ world: lawsWorld(), postgres, gateway: { limits: { cost: 10_000_000, deadline: '20s' } } })
   }, 60_000)
   afterAll(async () => {
@@ -31,24 +23,7 @@ describe("what reaches the owners' databases", () => {
     await postgres.stop()
   })
 
-  /** What the gateway's role had executed while the work was done, as PostgreSQL itself logs it. */
-  async function executedBy(work: () => Promise<unknown>): Promise<{ readonly statements: readonly Executed[]; readonly connections: readonly string[] }> {
-    const before = readFileSync(postgres.logFile, 'utf8').length
-    await work()
-    await delay(20) // the server's log is written by other processes
-    const lines = readFileSync(postgres.logFile, 'utf8').slice(before).split('\n')
-    const organizations = new Map(OWNERS.map((organization) => [gateway.database(organization), organization]))
-    const statements = lines.flatMap((line): Executed[] => {
-      const [, database = '', transaction = '', name = '', text = ''] = /^([^|]*)\|concordat\|([^|]*)\|LOG: {2}execute (\S+): (.*)$/.exec(line) ?? []
-      const organization = organizations.get(database)
-      return organization === undefined ? [] : [{ organization, transaction, name, text }]
-    })
-    const connections = lines.flatMap((line) => organizations.get(/connection authorized: user=concordat_gateway database=(\S+)/.exec(line)?.[1] ?? '') ?? [])
-    return { statements, connections }
-  }
-
-  const dataOf = (statements: readonly Executed[], organization: string): readonly Executed[] =>
-    statements.filter((each) => each.organization === organization && each.name.startsWith('q_'))
+  const executedBy = (work: () => Promise<unknown>): Promise<Reached> => reached({ gateway, postgres, owners: OWNERS }, work)
 
   it('is one statement for each root field and owner, however deep, and one transaction for each owner', async () => {
     const document = `{
