@@ -38,7 +38,8 @@ export interface Page {
  */
 export function mergePage(list: ListPlan, owners: readonly OwnerRows[], limit: number, catalog: Catalog): Page | Shortage {
   const [only, ...others] = owners
-  if (only && others.length === 0) return pageOfOne(list, only, limit)
+  if (only && others.length === 0)
+    return only.isCut && only.chunk.count <= limit ? { kind: 'short', organization: only.organization, taken: only.chunk.count } : pageOfOne(list, only, limit)
   const compare = rowComparator(list, catalog)
   const heads = owners.map((): number => 0)
   const takenOwners: number[] = []
