@@ -167,7 +167,7 @@ export class Engine {
       else await Promise.all(route.stores.map((store) => this.ask(store, run, asked.results, options)))
       if (!streams && asked.results.some((result) => !(result instanceof GatewayError) && result.rest !== null))
         throw new GatewayError('QUERY_TOO_COSTLY', `the answer is larger than ${options.bufferBytes} bytes`)
-      for (const root of route.roots) if (root.isMixed) await this.refill(root, run, asked.results, options)
+      for (const root of route.roots) if (root.isMixed) await this.refill(root, run, asked, options)
       if (run.signal.aborted) throw new GatewayError('CANCELLED', 'the client went away')
       return asked
     } catch (error) {
@@ -199,26 +199,25 @@ export class Engine {
   }
 
   /** Owners whose part of a merged page turns out to be too small are asked for the rest of it, each at most once, strictly after their last row. */
-  private async refill({ root, tasks }: RootRoute, run: Run, results: (Answer | GatewayError)[], options: ExecuteOptions): Promise<void> {
+  private async refill({ root, tasks }: RootRoute, run: Run, { results, whole }: Asked, options: ExecuteOptions): Promise<void> {
     if (root.kind !== 'connection') return
     // One that streams asks for more when it is there.
     if (tasks.some(({ index }) => !(results[index] instanceof GatewayError) && (results[index] as Answer).rest !== null)) return
     const limit = Number(operandValue(root.list.limit, run.slots))
     const asked = Number(run.slots[run.bound.slots.length + (tasks[0]?.rootIndex ?? 0)])
-    const whole = new Set<string>()
     for (;;) {
       const owners = tasks.flatMap((task): OwnerRows[] => {
         const answer = results[task.index]
         if (!answer || answer instanceof GatewayError) return []
         const { organization } = task.owner
-        return [{ organization, chunk: answer.first, isCut: asked < limit && !whole.has(organization) && answer.first.count > asked }]
+        return [{ organization, chunk: answer.first, isCut: asked < limit && !whole.has(task.index) && answer.first.count > asked }]
       })
       const page = mergePage(root.list, owners, limit, this.parts.catalog)
       if (!isShort(page)) return
-      whole.add(page.organization)
       const task = tasks.find(({ owner }) => owner.organization === page.organization)
       const before = task && results[task.index]
       invariant(task?.connector && before && !(before instanceof GatewayError), 'a page is short of rows of an owner that answered')
+      whole.add(task.index)
       const answer = await this.restOf(task, { list: root.list, last: before.first, rows: limit - page.taken }, run, options).catch((error: unknown) =>
         error instanceof GatewayError ? error : new GatewayError('SOURCE_UNAVAILABLE', 'a connector failed', { cause: error }),
       )
@@ -264,6 +263,7 @@ export class Engine {
       engine: this.parts,
       run,
       results: asked.results,
+      whole: asked.whole,
       restOf: (task, list, last, rows) => this.restOf(task, { list, last, rows }, run, options),
     })
     const missing = bound.onUnavailable === 'REPORT' ? [...failed].sort(([a], [b]) => compareText(a, b)) : []
@@ -326,6 +326,8 @@ class Asked {
   readonly abort = new Abort()
   /** By `Task.index`. */
   readonly results: (Answer | GatewayError)[]
+  /** `Task.index` of those that were asked for all of the page: there is nothing to ask them again for. */
+  readonly whole = new Set<number>()
   private timer: NodeJS.Timeout
   private readonly leave = (): void => this.abort.abort(new GatewayError('CANCELLED', 'the client went away'))
 

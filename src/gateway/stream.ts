@@ -33,6 +33,8 @@ export interface StreamParts {
   readonly run: Run
   /** Answers that are not whole yet have a `rest`. */
   readonly results: (Answer | GatewayError)[]
+  /** `Task.index` of those that have been asked for more of a page already. */
+  readonly whole: ReadonlySet<number>
   /** Asks an owner that has more of a page than it was asked for first. */
   readonly restOf: (task: Task, list: ListPlan, last: Chunk, rows: number) => Promise<Answer>
 }
@@ -249,7 +251,7 @@ class OwnerReader {
   totalCount: number | null
   private rest: AsyncIterator<Chunk> | null
   private given: number
-  private isAskedAgain = false
+  private isAskedAgain: boolean
 
   constructor(
     private readonly task: Task,
@@ -262,6 +264,7 @@ class OwnerReader {
     this.totalCount = answer.first.totalCount
     this.given = answer.first.count
     this.rest = answer.rest?.[Symbol.asyncIterator]() ?? null
+    this.isAskedAgain = parts.whole.has(task.index)
   }
 
   /** Whether there is a row at `at`, of which `wanted` are wanted at most; waits for it. */

@@ -220,4 +220,17 @@ describe('a page that owners share', () => {
       await owners.get('beta')?.query('GRANT SELECT ON items TO concordat_gateway')
     }
   })
+
+  it.each<[string, Ranks, Readonly<Record<string, number>>]>([
+    ['the further rows of one', { alpha: from(0, 900), beta: from(5_000, 400), gamma: from(6_000, 400) }, { ...once, alpha: 2 }],
+    ["another's further rows", { alpha: from(0, 400), beta: from(5_000, 1_000), gamma: from(9_000, 400) }, { ...once, alpha: 2, beta: 2 }],
+  ])('asks no owner a third time where it streams because of %s', async (_what, ranks, statements) => {
+    await fill(ranks)
+    const page = await pageOf({ size: 1_000, fields: 'organization key rank note' })
+    expect(page.isStreamed).toBe(true)
+    const rows = page.nodes.map(({ organization, key, rank }): Row => ({ organization, key, rank }))
+    expect(rows).toEqual(inOrder(ranks).slice(0, 1_000))
+    expect(page.hasMore).toBe(true)
+    expect(page.statements).toEqual(statements)
+  })
 })
