@@ -165,9 +165,9 @@ export class Engine {
       const [only, ...others] = route.stores
       if (only && others.length === 0) await this.ask(only, run, asked.results, options)
       else await Promise.all(route.stores.map((store) => this.ask(store, run, asked.results, options)))
-      if (!streams && asked.results.some((result) => !(result instanceof GatewayError) && result.rest !== null))
-        throw new GatewayError('QUERY_TOO_COSTLY', `the answer is larger than ${options.bufferBytes} bytes`)
+      if (!streams) refuseUnread(asked.results, options)
       for (const root of route.roots) if (root.isMixed) await this.refill(root, run, asked, options)
+      if (!streams) refuseUnread(asked.results, options) // what was asked for again counts too
       if (run.signal.aborted) throw new GatewayError('CANCELLED', 'the client went away')
       return asked
     } catch (error) {
@@ -362,6 +362,12 @@ class Asked {
   private late(ms: number): NodeJS.Timeout {
     return setTimeout(() => this.abort.abort(new GatewayError('SOURCE_TIMEOUT', 'the deadline has passed')), ms)
   }
+}
+
+/** @throws GatewayError QUERY_TOO_COSTLY where there is more to read than is held. */
+function refuseUnread(results: readonly (Answer | GatewayError)[], { bufferBytes }: ExecuteOptions): void {
+  if (results.some((result) => !(result instanceof GatewayError) && result.rest !== null))
+    throw new GatewayError('QUERY_TOO_COSTLY', `the answer is larger than ${bufferBytes} bytes`)
 }
 
 /** By organization. */

@@ -233,4 +233,10 @@ describe('a page that owners share', () => {
     expect(page.hasMore).toBe(true)
     expect(page.statements).toEqual(statements)
   })
+
+  it('is refused where it cannot stream, and what is asked for again makes it larger than may be held', async () => {
+    await fill({ alpha: from(0, 1_500), beta: [], gamma: [] })
+    const { status, json } = await gateway.ask(reader, '{ items(last: 1000, orderBy: [{ rank: DESC }]) { nodes { key note } } }')
+    expect([status, json.errors?.map(({ extensions }) => extensions.code)]).toEqual([400, ['QUERY_TOO_COSTLY']])
+  })
 })
