@@ -27,7 +27,7 @@ export class Abort implements Signal {
     if (this.aborted) return
     this.aborted = true
     this.reason = reason
-    for (const listener of [...this.#listeners]) listener()
+    for (const listener of this.#listeners) listener() // those that others remove meanwhile are not told
     this.#listeners.clear()
   }
 
