@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import fc from 'fast-check'
+import { setTimeout as delay } from 'node:timers/promises'
 import type pg from 'pg'
 import { firstRows } from '../../src/gateway/first-fetch.js'
 import { agreementOf, startTestGateway, type TestClaims, type TestGateway } from '../support/gateway.js'
@@ -25,17 +26,21 @@ const owners = new Map<Owner, pg.Client>()
 
 beforeAll(async () => {
   postgres = await startTestPostgres(LOGGING)
-  const sql = `CREATE TABLE items (key bigint PRIMARY KEY, rank integer, note text GENERATED ALWAYS AS (repeat('é', CASE WHEN key > 372 THEN 200 ELSE 20 END)) STORED); CREATE INDEX ON items (rank, key)`
+  const sql = `CREATE TABLE items (key bigint PRIMARY KEY, rank integer, note text GENERATED ALWAYS AS (repeat('é', CASE WHEN key > 372 THEN 200 ELSE 20 END)) STORED); CREATE INDEX ON items (rank, key);
+    CREATE TABLE parts (key bigint PRIMARY KEY, item_key bigint); INSERT INTO parts SELECT n, n % 100 FROM generate_series(1, 400) AS n`
   gateway = await startTestGateway({
     postgres,
     world: {
-      contract: 'type Item @entity { key: ID!  rank: Int  note: String }',
+      contract: `type Item @entity { key: ID!  rank: Int  note: String  parts: [Part!] @inverse(of: "item") }
+        type Part @entity { key: ID!  item: Item }`,
       organizations: {
-        alpha: { sql, roles: { reader: { read: { Item: { fields: ['key', 'rank', 'note'] } }, crossOrganization: ['testing'] } } },
+        alpha: { sql, roles: { reader: { read: { Item: { fields: 'all' }, Part: { fields: 'all' } }, crossOrganization: ['testing'] } } },
         beta: { sql },
         gamma: { sql },
       },
-      agreements: ['beta', 'gamma'].map((grantor) => agreementOf(grantor, 'alpha', { Item: { allow: ['key', 'rank', 'note'] } })),
+      agreements: ['beta', 'gamma'].map((grantor) =>
+        agreementOf(grantor, 'alpha', { Item: { allow: ['key', 'rank', 'note', 'parts'] }, Part: { allow: ['key', 'item'] } }),
+      ),
     },
     gateway: { limits: { buffered: '48KiB', answer: '128KiB', cost: 1_000_000, deadline: '20s' } },
   })
@@ -82,6 +87,7 @@ function askedAgain(rows: readonly Row[], size: number): readonly string[] {
 
 interface Page {
   readonly nodes: readonly Row[]
+  readonly totalCount: number
   readonly hasMore: boolean
   readonly next: string | null
   readonly isStreamed: boolean
@@ -107,8 +113,8 @@ async function pageOf({ size, at = null, descending = false, backward = false, f
   const { statements } = await executedBy({ gateway, postgres, owners: OWNERS }, async () => {
     const { json, headers } = await gateway.ask(reader, document, { size, at })
     expect(json.errors).toBeUndefined()
-    const { nodes, pageInfo } = json.data.items
-    found = { nodes, hasMore: pageInfo.hasMore, next: pageInfo.next, isStreamed: headers.get('content-length') === null }
+    const { nodes, totalCount, pageInfo } = json.data.items
+    found = { nodes, totalCount, hasMore: pageInfo.hasMore, next: pageInfo.next, isStreamed: headers.get('content-length') === null }
   })
   return { ...found!, statements: Object.fromEntries(OWNERS.map((owner) => [owner, dataOf(statements, owner).length])) }
 }
@@ -177,7 +183,7 @@ describe('a page that owners share', () => {
   })
 
   it('is the unlimited order, page by page, forward and backward, and asks again exactly those whose further rows can matter', async () => {
-    const values = fc.array(fc.option(fc.integer({ min: 0, max: 60 }), { nil: null, freq: 8 }), { maxLength: 60 })
+    const values = fc.array(fc.option(fc.integer({ min: 0, max: 60 }), { nil: null, freq: 8 }), { maxLength: 80, size: 'max' })
     const ranksOf = fc.tuple(values, fc.constantFrom(0, 0, 30, 1_000)).map(([ranks, offset]) => ranks.map((rank) => (rank === null ? null : rank + offset)))
     const property = fc.asyncProperty(
       fc.record({ alpha: ranksOf, beta: ranksOf, gamma: ranksOf }),
@@ -191,6 +197,7 @@ describe('a page that owners share', () => {
           const page: Page = await pageOf({ size, at, descending, backward })
           expect(backward ? [...page.nodes].reverse() : page.nodes).toEqual(left.slice(0, size))
           expect(page.hasMore).toBe(left.length > size)
+          expect(page.totalCount).toBe(inOrder(ranks).length)
           const again = askedAgain(left, size)
           expect(page.statements).toEqual(Object.fromEntries(OWNERS.map((owner) => [owner, again.includes(owner) ? 2 : 1])))
           left = left.slice(size)
@@ -221,6 +228,41 @@ describe('a page that owners share', () => {
     }
   })
 
+  it("has nothing of an owner that fails when it is asked again, and the others' rows in full", async () => {
+    const ranks = { alpha: from(5_000, 100), beta: from(0, 100), gamma: [] }
+    await fill(ranks)
+    const [alpha, beta] = [await gateway.ownerClient('alpha'), owners.get('beta')]
+    await alpha.query('BEGIN; LOCK TABLE items IN ACCESS EXCLUSIVE MODE')
+    const asking = gateway.ask(reader, '{ items(first: 50, orderBy: [{ rank: ASC }]) { totalCount nodes { organization key rank } pageInfo { hasNextPage } } }')
+    await delay(300) // the others have answered
+    await beta?.query('REVOKE SELECT ON items FROM concordat_gateway')
+    try {
+      await alpha.query('COMMIT')
+      const { json } = await asking
+      expect(json.errors?.map(({ extensions }) => extensions.code)).toEqual(['SOURCE_UNAVAILABLE', 'INCOMPLETE'])
+      expect(json.data.items).toEqual({ totalCount: null, nodes: inOrder({ ...ranks, beta: [] }).slice(0, 50), pageInfo: { hasNextPage: true } })
+      expect(json.extensions.sovereignty.failed).toEqual([{ organization: 'beta', code: 'SOURCE_UNAVAILABLE' }])
+    } finally {
+      await beta?.query('GRANT SELECT ON items TO concordat_gateway')
+    }
+  })
+
+  it('goes on in the lists of its rows as its first rows do', async () => {
+    await fill({ alpha: from(0, 99), beta: [], gamma: [] })
+    const nodes = 'nodes { key parts(first: 2, after: $after) { totalCount nodes { key } pageInfo { hasNextPage } } }'
+    const { json } = await gateway.ask(reader, '{ items(first: 1, orderBy: [{ rank: ASC }]) { nodes { parts(first: 1) { pageInfo { endCursor } } } } }')
+    const after = json.data.items.nodes[0].parts.pageInfo.endCursor as string
+    const of = async (organizations: readonly string[]): Promise<readonly { readonly key: string; readonly parts: unknown }[]> => {
+      const document = `query ($after: String, $organizations: [ID!]) { items(first: 60, orderBy: [{ rank: ASC }], organizations: $organizations) { ${nodes} } }`
+      const answer = await gateway.ask(reader, document, { after, organizations })
+      expect(answer.json.errors).toBeUndefined()
+      return answer.json.data.items.nodes as { key: string; parts: unknown }[]
+    }
+    const [split, whole] = [await of(OWNERS), await of(['alpha'])]
+    expect(split).toEqual(whole)
+    expect(split.at(-1)).toEqual({ key: '60', parts: { totalCount: 4, nodes: [{ key: '60' }, { key: '160' }], pageInfo: { hasNextPage: true } } })
+  })
+
   it.each<[string, Ranks, Readonly<Record<string, number>>]>([
     ['the further rows of one', { alpha: from(0, 900), beta: from(5_000, 400), gamma: from(6_000, 400) }, { ...once, alpha: 2 }],
     ["another's further rows", { alpha: from(0, 400), beta: from(5_000, 1_000), gamma: from(9_000, 400) }, { ...once, alpha: 2, beta: 2 }],
@@ -232,6 +274,16 @@ describe('a page that owners share', () => {
     expect(rows).toEqual(inOrder(ranks).slice(0, 1_000))
     expect(page.hasMore).toBe(true)
     expect(page.statements).toEqual(statements)
+  })
+
+  it('asks again while it streams, where its first rows are more than is held already', async () => {
+    const ranks = { alpha: from(0, 900), beta: from(800, 400), gamma: from(6_000, 400) }
+    await fill(ranks)
+    const page = await pageOf({ size: 1_000, fields: 'organization key rank note again: note' })
+    expect(page.isStreamed).toBe(true)
+    expect(page.nodes.map(({ organization, key, rank }): Row => ({ organization, key, rank }))).toEqual(inOrder(ranks).slice(0, 1_000))
+    expect(page.hasMore).toBe(true)
+    expect(page.statements).toEqual({ ...once, alpha: 2 })
   })
 
   it('is refused where it cannot stream, and what is asked for again makes it larger than may be held', async () => {

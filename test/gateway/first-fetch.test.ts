@@ -12,6 +12,7 @@ describe('how many rows an owner is asked for first', () => {
     ['an empty page', 0, 3, 0],
     ['a page that is small', 9, 3, 9],
     ['a page that just is not', 10, 3, 8],
+    ['such a page of two owners, who could give all of it', 10, 2, 10],
     ['the page of who says nothing', 50, 3, 26],
     ['two owners', 50, 2, 36],
     ['so many owners that each has a row or two', 50, 30, 6],

@@ -72,7 +72,10 @@ function rowsIn(page: Page): readonly Row[] {
 }
 
 const parts = fc
-  .tuple(fc.array(fc.array(fc.option(fc.integer({ min: 0, max: 12 }), { nil: null, freq: 6 }), { maxLength: 14 }), { minLength: 1, maxLength: 4 }), fc.nat(3))
+  .tuple(
+    fc.array(fc.array(fc.option(fc.integer({ min: 0, max: 12 }), { nil: null, freq: 6 }), { maxLength: 14, size: 'max' }), { minLength: 1, maxLength: 4 }),
+    fc.nat(3),
+  )
   .map(([ranks, skewed]) =>
     // Of one owner the rows tend to come first.
     ranks.map((own, index) =>
