@@ -343,6 +343,76 @@ describe('lookups that come at one time', () => {
     expect(await one(connector, lookup('x'))).toEqual(['xaurora'])
   })
 
+  it('get what the values and claims of their own request say, though all are one statement', async () => {
+    const connector = connectorWith()
+    const text = { encoding: { kind: 'text' }, cast: 'text' } as const
+    const parameters = [
+      { ...text, operand: { kind: 'slot', index: 0 } },
+      { ...text, operand: { kind: 'claim', name: 'team' } },
+    ] as const
+    const { native } = asked(`SELECT $1::text || ' of ' || coalesce($2::text, 'nobody')`)
+    if (native.kind === 'empty') throw new Error('a statement was asked')
+    const one = { ...native, parameters, pace: Pace.ofLookup() }
+    const asking = numbers(60).map(async (value, index) => {
+      const values = { slots: [value], claims: new Map(index % 3 === 0 ? [] : [['team', `team ${index}`]]) }
+      return textsOf((await connector.execute([{ native: one, values }], 'aurora', within()))[0])
+    })
+    expect((await Promise.all(asking)).flat()).toEqual(numbers(60).map((value, index) => `${value} of ${index % 3 === 0 ? 'nobody' : `team ${index}`}`))
+  })
+
+  it('come whole where one of them is larger than what is held', async () => {
+    const connector = connectorWith()
+    const asking = numbers(40).map(async (value) => one(connector, lookup(value, `repeat($1::text, CASE WHEN $1 = '20' THEN 20000 ELSE 1 END)`)))
+    expect((await Promise.all(asking)).flat()).toEqual(numbers(40).map((value) => (value === '20' ? value.repeat(20_000) : value)))
+    expect(await one(connector, lookup('x'))).toEqual(['xaurora'])
+  })
+
+  it('have each as much time as the one that may take the longest', async () => {
+    const connector = connectorWith()
+    const asking = numbers(16).map(async (value, index) => {
+      const options = within({ deadlineMs: index === 10 ? 30_000 : 5_000 })
+      return textsOf((await connector.execute([lookup(value, `current_setting('statement_timeout') || left($1::text, 0)`)], 'aurora', options))[0])
+    })
+    // The first two find nobody else busy, and go alone.
+    expect((await Promise.all(asking)).flat()).toEqual(numbers(16).map((_value, index) => (index < 2 ? '6s' : '31s')))
+  })
+
+  it.each([
+    ['at most sixteen', 1, 16],
+    ['fewer where they are slower', 8, 3],
+  ])('share a transaction with others, %s', async (_what, ms, most) => {
+    const connector = connectorWith({ pool: { ...POOL, waitingMax: 100 } })
+    const asking = numbers(80).map(async (value) => {
+      const { native, values } = lookup(value, `txid_current()::text || left($1::text, 0)`)
+      if (native.kind === 'empty') throw new Error('a statement was asked')
+      native.pace.note({ ms: 2 * ms - 1, busy: 1, bytes: 10 }) // half of the way from one millisecond
+      return one(connector, { native, values })
+    })
+    const transactions = (await Promise.all(asking)).flat()
+    const together = [...new Set(transactions)].map((each) => transactions.filter((other) => other === each).length)
+    expect(Math.max(...together)).toBe(most)
+  })
+
+  it('are cancelled at the store once all who share a flush have left', async () => {
+    const connector = connectorWith({ pool: { ...POOL, max: 3 } })
+    const controller = new AbortController()
+    const asking = numbers(10).map(async (value) => codeOf(one(connector, lookup(value, `pg_sleep(60)::text || $1::text`), 'aurora', controller.signal)))
+    await eventually(async () => expect(await underWay()).toBe(3), 2_000)
+    controller.abort()
+    expect(new Set(await Promise.all(asking))).toEqual(new Set(['SOURCE_TIMEOUT']))
+    await eventually(async () => expect(await underWay()).toBe(0), 1_500)
+  })
+
+  it('are asked once each, one that fails and its company again, alone', async () => {
+    await withClient(database.url(), (client) => client.query('CREATE SEQUENCE IF NOT EXISTS asked'))
+    const connector = connectorWith()
+    const asking = numbers(12).map(async (value) => codeOf(one(connector, lookup(value, `(nextval('asked') / ($1::int - 8))::text`))))
+    expect(await Promise.all(asking)).toEqual(numbers(12).map((value) => (value === '8' ? 'SOURCE_UNAVAILABLE' : 'none')))
+    const rows = await withClient(database.url(), async (client) => (await client.query<{ last: string }>('SELECT last_value AS last FROM asked')).rows)
+    // Twelve of which two go alone; in company those before the one that fails have their answer, and it and those behind it go once more.
+    expect(Number(rows[0]?.last)).toBe(2 + 7 + 4)
+  })
+
   it('are refused when the store cannot be reached, or when too many wait', async () => {
     const unreachable = connectorWith({ connection: { connectionString: server.url('nowhere') } })
     const codes = await Promise.all(numbers(40).map(async (value) => codeOf(one(unreachable, lookup(value)))))
