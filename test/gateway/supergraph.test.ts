@@ -420,11 +420,14 @@ describe('keys of rows', () => {
   })
 
   it('of callers at the same time stay apart', async () => {
-    const graph = composed({ concurrent: 100 })
+    // Far longer than 40 requests at one time take: what fails here is not for want of time.
+    const graph = composed({ concurrent: 100, deadlineMs: 20_000, limits: { deadlineMs: 20_000 } })
     const outcomes = await Promise.all(
       Array.from({ length: 40 }, async (_, at) => {
         const as = ['aurora', 'borealis', 'cascade'][at % 3] ?? ''
-        return { as, nodes: dataOf(await ask(PAGE, { as, graph })).agents.nodes as { organization: string; name: string; rating: number | null }[] }
+        const outcome = await ask(PAGE, { as, graph })
+        expect([as, outcome.errors, failures]).toEqual([as, [], []])
+        return { as, nodes: dataOf(outcome).agents.nodes as { organization: string; name: string; rating: number | null }[] }
       }),
     )
     for (const { as, nodes } of outcomes) {
