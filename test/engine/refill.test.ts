@@ -182,6 +182,21 @@ describe('a page that owners share', () => {
     expect(await pageOf({ size: 9 }).then(({ nodes, statements }) => [nodes.length, statements])).toEqual([9, once])
   })
 
+  it('is asked for apart from other lists of the operation', async () => {
+    const ranks = { alpha: from(0, 100), beta: from(1_000, 100), gamma: from(2_000, 100) }
+    await fill(ranks)
+    const list = (size: number, order: string): string => `items(first: ${size}, orderBy: [{ rank: ${order} }]) { nodes { organization key rank } }`
+    const document = `{ few: ${list(3, 'ASC')} some: ${list(12, 'ASC')} many: ${list(60, 'DESC')} plain: items(first: 70) { nodes { key } } }`
+    const { statements } = await executedBy({ gateway, postgres, owners: OWNERS }, async () => {
+      const { json } = await gateway.ask(reader, document)
+      expect(json.errors).toBeUndefined()
+      const { few, some, many, plain } = json.data as Record<string, { readonly nodes: readonly Row[] }>
+      expect([few?.nodes, some?.nodes, many?.nodes]).toEqual([inOrder(ranks).slice(0, 3), inOrder(ranks).slice(0, 12), inOrder(ranks, true).slice(0, 60)])
+      expect(plain?.nodes.map(({ key }) => key)).toEqual(from(1, 70).map(String))
+    })
+    expect(OWNERS.map((owner) => dataOf(statements, owner).length)).toEqual([5, 4, 5])
+  })
+
   it('is the unlimited order, page by page, forward and backward, and asks again exactly those whose further rows can matter', async () => {
     const values = fc.array(fc.option(fc.integer({ min: 0, max: 60 }), { nil: null, freq: 8 }), { maxLength: 80, size: 'max' })
     const ranksOf = fc.tuple(values, fc.constantFrom(0, 0, 30, 1_000)).map(([ranks, offset]) => ranks.map((rank) => (rank === null ? null : rank + offset)))
