@@ -265,7 +265,7 @@ describe('a page that owners share', () => {
   it('goes on in the lists of its rows as its first rows do', async () => {
     await fill({ alpha: from(0, 99), beta: [], gamma: [] })
     const nodes = 'nodes { key parts(first: 2, after: $after) { totalCount nodes { key } pageInfo { hasNextPage } } }'
-    const { json } = await gateway.ask(reader, '{ items(first: 1, orderBy: [{ rank: ASC }]) { nodes { parts(first: 1) { pageInfo { endCursor } } } } }')
+    const { json } = await gateway.ask(reader, '{ items(first: 1, orderBy: [{ rank: ASC }]) { nodes { parts(first: 2) { pageInfo { endCursor } } } } }')
     const after = json.data.items.nodes[0].parts.pageInfo.endCursor as string
     const of = async (organizations: readonly string[]): Promise<readonly { readonly key: string; readonly parts: unknown }[]> => {
       const document = `query ($after: String, $organizations: [ID!]) { items(first: 60, orderBy: [{ rank: ASC }], organizations: $organizations) { ${nodes} } }`
@@ -275,7 +275,7 @@ describe('a page that owners share', () => {
     }
     const [split, whole] = [await of(OWNERS), await of(['alpha'])]
     expect(split).toEqual(whole)
-    expect(split.at(-1)).toEqual({ key: '60', parts: { totalCount: 4, nodes: [{ key: '60' }, { key: '160' }], pageInfo: { hasNextPage: true } } })
+    expect(split.at(-1)).toEqual({ key: '60', parts: { totalCount: 4, nodes: [{ key: '160' }, { key: '260' }], pageInfo: { hasNextPage: true } } })
   })
 
   it.each<[string, Ranks, Readonly<Record<string, number>>]>([
