@@ -79,15 +79,16 @@ export class StreamedData {
     const { list } = root
     const missing = missingOwners(route, { results })
     const path = [root.responseKey]
-    if (run.positions.get(list)?.pinned && missing.length > 0) {
-      // As in `root-text.ts`: keyset paging would skip rows for ever.
-      for (const [organization, code] of missing) this.errors.push(answerError(code, { organization, path }))
-      return out.ascii('null')
-    }
     const readers = route.tasks.flatMap((task) => {
       const answer = results[task.index]
       return answer && !(answer instanceof GatewayError) ? [new OwnerReader(task, answer, list, this.parts)] : []
     })
+    if (run.positions.get(list)?.pinned && missing.length > 0) {
+      // As in `root-text.ts`: keyset paging would skip rows for ever.
+      for (const [organization, code] of missing) this.errors.push(answerError(code, { organization, path }))
+      for (const reader of readers) await reader.finish()
+      return out.ascii('null')
+    }
     for (const reader of readers) await reader.hasRow()
     for (const key of totalCountKeys(list))
       for (const [organization] of missing) this.errors.push(answerError('INCOMPLETE', { organization, path: [...path, key] }))
@@ -95,6 +96,7 @@ export class StreamedData {
     for (const reader of readers)
       if (reader.totalCount !== null) this.give(reader.organization, 0, JSON.stringify({ totalCount: reader.totalCount }) as ByteText)
     const page = new StreamedPage(root, readers, this.parts)
+    let isWritten = false
     try {
       let separator = '{'
       for (const field of list.fields) {
@@ -123,8 +125,9 @@ export class StreamedData {
         }
       }
       out.ascii('}')
+      isWritten = true
     } finally {
-      for (const reader of readers) await reader.finish()
+      for (const reader of readers) await (isWritten ? reader.finish() : reader.leave())
     }
   }
 
@@ -277,16 +280,31 @@ class OwnerReader {
     return keysAt(this.chunk, this.at)
   }
 
-  /** Nobody wants what is left: a little is read to its end, since whoever leaves before it costs the store a connection. */
+  /**
+   * Nobody wants what is left: a little is read to its end, since whoever leaves before it costs the store a connection; and so is what stands before other answers of
+   * this request, since who leaves ends them all.
+   */
   async finish(): Promise<void> {
     const { bound, slots } = this.parts.run
     const left = Number(slots[bound.slots.length + this.task.rootIndex]) + 1 - this.given
     if (!this.rest) return
-    if (left > READ_ON_ROWS) {
-      await this.rest.return?.()
-      return
-    }
+    if (left > READ_ON_ROWS && !this.hasFollowers()) return this.leave()
     while ((await this.rest.next()).done !== true);
+  }
+
+  /** Nobody wants anything of this request any more. */
+  async leave(): Promise<void> {
+    await this.rest?.return?.()
+  }
+
+  /** Answers that come behind this one's from the same store. */
+  private hasFollowers(): boolean {
+    const { run, results } = this.parts
+    const store = run.route.stores.find(({ tasks }) => tasks.includes(this.task))
+    return (store?.tasks ?? []).some(({ index }) => {
+      const answer = index > this.task.index ? results[index] : undefined
+      return answer !== undefined && !(answer instanceof GatewayError) && answer.rest !== null
+    })
   }
 
   private async advance(wanted: number): Promise<boolean> {

@@ -137,6 +137,38 @@ describe('an answer larger than its buffer', () => {
     expect(names).toEqual([...names].sort().reverse())
   })
 
+  it('has several lists, of whose rows none needs all that their owners would give', async () => {
+    const list = (order: string): string => `items(first: 5000, orderBy: [{ name: ${order} }]) { nodes { organization name } pageInfo { hasNextPage } }`
+    const { json } = await gateway.ask(alpha, `{ up: ${list('ASC')} down: ${list('DESC')} again: ${list('ASC')} }`)
+    const names = (list: { nodes: { name: string }[] }): string[] => list.nodes.map(({ name }) => name)
+    const { up, down, again } = json.data
+    expect([names(up).length, names(down).length, up.pageInfo.hasNextPage, down.pageInfo.hasNextPage]).toEqual([5_000, 5_000, true, true])
+    expect(names(up)).toEqual([...names(up)].sort())
+    expect(names(down)).toEqual([...names(down)].sort().reverse())
+    expect(again).toEqual(up)
+    expect(await eventually(async () => (await busyBackends()) === 0, 1_500)).toBe(true)
+  })
+
+  it('gives no connection away where a page cannot go on without an owner that fails', async () => {
+    const page =
+      'query ($after: String, $first: Int!) { items(first: $first, after: $after, orderBy: [{ name: ASC }]) { nodes { name } pageInfo { endCursor } } one: item(key: "7", organization: "alpha") { name } }'
+    const { json: first } = await gateway.ask(alpha, page, { first: 5 })
+    const beta = await gateway.ownerClient('beta')
+    await beta.query('REVOKE SELECT ON items FROM concordat_gateway')
+    try {
+      const { json } = await gateway.ask(alpha, page, { first: 50_000, after: first.data.items.pageInfo.endCursor as string })
+      expect(json.data).toEqual({ items: null, one: first.data.one as unknown })
+      expect(json.errors?.map(({ extensions, path }) => [extensions.code, extensions.organization, path])).toContainEqual([
+        'SOURCE_UNAVAILABLE',
+        'beta',
+        ['items'],
+      ])
+      expect(await eventually(async () => (await busyBackends()) === 0, 1_500)).toBe(true)
+    } finally {
+      await beta.query('GRANT SELECT ON items TO concordat_gateway')
+    }
+  })
+
   it('is refused where what comes first depends on rows that come later', async () => {
     const { status, json } = await gateway.ask(alpha, '{ items(first: 50000, organizations: ["alpha"]) { pageInfo { hasNextPage } nodes { key } } }')
     expect([status, json.errors?.[0]?.extensions.code]).toEqual([400, 'QUERY_TOO_COSTLY'])
