@@ -121,6 +121,7 @@ describe('a statement that is no longer waited for', () => {
       gateway.ask({ ...chief, subject: `waiting-${index}` }, '{ projects(organizations: ["alpha"]) { totalCount } }'),
     )
     await until(async () => (await running()) === 3, 600)
+    await delay(100) // the others have come to wait
     const since = performance.now()
     const { json } = await gateway.ask({ ...chief, subject: 'late' }, '{ projects(organizations: ["alpha"]) { totalCount } }')
     expect(performance.now() - since).toBeLessThan(DEADLINE_MS / 2)

@@ -107,7 +107,9 @@ class Execution implements Receiver {
   ended(error: Error | null): void {
     const { wire, pool, options } = this.parts
     this.isOver = true
-    this.parts.pace?.note({ ms: performance.now() - this.sinceMs, busy: pool.busy, bytes: this.bytes })
+    const took = { ms: performance.now() - this.sinceMs, busy: pool.busy, bytes: this.bytes }
+    if (error || this.cancelling.isStarted) this.parts.pace?.noteCut(took)
+    else this.parts.pace?.note(took)
     options.signal.removeEventListener('abort', this.abort)
     this.cancelling.over()
     // A cancel request hits a connection, not a query: one that may still be on its way must not find the next caller's query there, so a connection that was

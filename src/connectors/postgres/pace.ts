@@ -30,6 +30,12 @@ export class Pace {
     this.#bytes += share * (bytes - this.#bytes)
   }
 
+  /** It was cut off after so long, and would have gone on: that makes nothing quick, however early it was. */
+  noteCut({ ms: wholeMs, busy }: { readonly ms: number; readonly busy: number }): void {
+    const ms = wholeMs / Math.max(1, busy)
+    if (ms > this.#ms) this.#ms += RISE * (ms - this.#ms)
+  }
+
   /** What it is expected to take. */
   get ms(): number {
     return this.#ms

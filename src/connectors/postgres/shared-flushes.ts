@@ -4,6 +4,7 @@
  * 106 and 90 in a flush of its own; a page of 50 rows costs a fifth less, gateway and PostgreSQL together.
  *
  * Where some are under way already, those gather that come in one turn of the event loop, or wait for the same connection; never more than a few milliseconds of work.
+ * One that turns out to be held up, by a lock for instance, holds up its company for a quarter of a second at most: then each goes alone.
  */
 import pg from 'pg'
 import { Abort, type Signal } from '../../abort.js'
@@ -38,6 +39,8 @@ const TOGETHER_MAX = 16
 const TOGETHER_MS = 20
 /** With fewer connections busy than this, a statement goes at once: it would gain nothing by waiting. */
 const BUSY_MIN = 2
+/** How long one of them may take before the others go without it. */
+const HELD_UP_MS = 250
 /** PostgreSQL's query_canceled, which is also what its time limit says. */
 const QUERY_CANCELED = '57014'
 
@@ -105,8 +108,10 @@ class Party implements Receiver {
   private turnSinceMs = 0
   private wire: Wire | null = null
   private cancelling: Cancelling | null = null
-  /** An answer is larger than what is held here. */
-  private isOutgrown = false
+  /** Each goes alone: an answer is larger than what is held here, or a statement is held up. */
+  private isBroken = false
+  private isHeldUp = false
+  private watch: NodeJS.Timeout | null = null
 
   constructor(private readonly parts: SharedFlushesParts) {}
 
@@ -144,6 +149,7 @@ class Party implements Receiver {
     this.wire = wire
     this.cancelling = new Cancelling(wire)
     this.turnSinceMs = performance.now()
+    this.watch = setTimeout(this.lookForHeldUp, HELD_UP_MS)
     try {
       wire.send(this.parts.flushOf(this.sent.map(({ quick }) => quick)), this)
     } catch (error) {
@@ -160,19 +166,18 @@ class Party implements Receiver {
 
   row(bytes: Buffer, at: number, end: number): void {
     const guest = this.sent[this.current]
-    if (!guest || this.isOutgrown) return
+    if (!guest || this.isBroken) return
     guest.builder.row(bytes, at, end)
     if (guest.builder.bytes < guest.quick.options.bufferBytes) return
     // It must be read as fast as its reader takes it: alone.
-    this.isOutgrown = true
-    this.cancelling?.start()
+    this.breakUp()
   }
 
   statementEnded(): void {
     const guest = this.sent[this.current]
     this.current += 1
     const now = performance.now()
-    if (guest && !this.isOutgrown) {
+    if (guest && !this.isBroken) {
       guest.quick.native.pace.note({ ms: now - this.turnSinceMs, busy: this.parts.pool.busy, bytes: guest.builder.bytes })
       if (this.guests.has(guest)) {
         this.part(guest)
@@ -187,23 +192,37 @@ class Party implements Receiver {
   }
 
   ended(error: Error | null): void {
-    const { wire, cancelling } = this
+    const { wire, cancelling, watch } = this
     cancelling?.over()
+    if (watch) clearTimeout(watch)
     if (wire && !error && !cancelling?.isStarted) return this.parts.pool.release(wire)
     if (wire) this.parts.pool.drop(wire)
-    const isNobodys = this.isOutgrown || (error instanceof pg.DatabaseError && error.code !== QUERY_CANCELED)
+    const isNobodys = this.isBroken || (error instanceof pg.DatabaseError && error.code !== QUERY_CANCELED)
     if (isNobodys) void this.eachAlone()
     else this.fail(error)
   }
 
-  /** One after the other, so that they are no more of a burden than they were together. */
+  private breakUp(): void {
+    this.isBroken = true
+    this.cancelling?.start()
+  }
+
+  /** Who it is cannot be told: PostgreSQL keeps small answers back until the last one. */
+  private readonly lookForHeldUp = (): void => {
+    if (this.guests.size > 1 && performance.now() - this.turnSinceMs >= HELD_UP_MS) {
+      this.isHeldUp = true
+      this.breakUp()
+    } else this.watch = setTimeout(this.lookForHeldUp, HELD_UP_MS)
+  }
+
+  /** One after the other, so that they are no more of a burden than they were together; but nobody waits for one that is held up, and others may be held up as it is. */
   private async eachAlone(): Promise<void> {
     for (const guest of this.sent) {
       if (!this.guests.has(guest)) continue
       this.part(guest)
       const answering = guest.quick.alone(null)
       guest.resolve(answering)
-      await answering.catch(() => undefined) // the guest's to know
+      if (!this.isHeldUp) await answering.catch(() => undefined) // the guest's to know
     }
   }
 

@@ -373,6 +373,33 @@ describe('lookups that come at one time', () => {
     expect(await one(connector, lookup('x'))).toEqual(['xaurora'])
   })
 
+  it('go on alone when one of them is held up, and it has its time', async () => {
+    const connector = connectorWith({ pool: { ...POOL, waitingMax: 100 } })
+    const since = performance.now()
+    const took = await Promise.all(
+      numbers(40).map(async (value) => {
+        const rows = await one(connector, lookup(value, `pg_sleep(CASE WHEN $1 = '20' THEN 3 ELSE 0 END)::text || $1::text`))
+        return [rows, performance.now() - since] as const
+      }),
+    )
+    expect(took.flatMap(([rows]) => rows)).toEqual(numbers(40))
+    const others = took.filter((_each, index) => index !== 20).map(([, ms]) => ms)
+    expect(Math.max(...others)).toBeLessThan(2_500)
+    expect(took[20]?.[1]).toBeGreaterThan(3_000)
+  })
+
+  it('are not joined by one that was cut off until it has been quick again', async () => {
+    const connector = connectorWith({ pool: { ...POOL, max: 3 } })
+    const { native, values } = lookup('x', `pg_sleep(60)::text || $1::text`)
+    if (native.kind === 'empty') throw new Error('a statement was asked')
+    const controller = new AbortController()
+    const cut = codeOf(one(connector, { native, values }, 'aurora', controller.signal))
+    await pause(200)
+    controller.abort()
+    await cut
+    expect(native.pace.isQuick).toBe(false)
+  })
+
   it('have each as much time as the one that may take the longest', async () => {
     const connector = connectorWith()
     const asking = numbers(16).map(async (value, index) => {

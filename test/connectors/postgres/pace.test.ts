@@ -21,6 +21,17 @@ describe('a statement is quick', () => {
     expect([0, 1, 2, 3].map(() => [pace.isQuick, after(pace, run(1))][0])).toEqual([false, false, false, true])
   })
 
+  it('never by being cut off, however early', () => {
+    const pace = Pace.unknown()
+    for (let turn = 0; turn < 5; turn += 1) pace.noteCut({ ms: 1, busy: 1 })
+    expect(pace.isQuick).toBe(false)
+    const known = after(Pace.unknown(), run(1), run(1), run(1))
+    known.noteCut({ ms: 0.1, busy: 1 })
+    expect(known.isQuick).toBe(true)
+    known.noteCut({ ms: 250, busy: 1 })
+    expect(known.isQuick).toBe(false)
+  })
+
   it('up to its limit of time, and not beyond', () => {
     expect(after(Pace.unknown(), run(20), run(20), run(20)).isQuick).toBe(true)
     expect(after(Pace.unknown(), run(20.1), run(20.1), run(20.1)).isQuick).toBe(false)
