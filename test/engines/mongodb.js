@@ -1,6 +1,7 @@
 /**
  * A server of MongoDB's wire protocol: SecantusDB, which is written in Python over MongoDB's own storage engine, and held by its authors against the tests of the
- * official drivers. It is not `mongod`, which no package registry has: it does not run server-side JavaScript, sharding and text indexes.
+ * official drivers. It is not `mongod`, which no package registry has. It knows no server-side JavaScript, sharding and text indexes, and
+ * answers otherwise where a path in an expression goes through an array: `$runs.cpu` is null there, and an array of each run's `cpu` in MongoDB.
  */
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
