@@ -75,6 +75,8 @@ export async function start({ directory, port }) {
   const stop = async () => {
     await server.stop()
     await rm(join(RUN_FOLDER, `server_id_${server.pid}`), { force: true })
+    const pidFile = join(RUN_FOLDER, 'standalone.pid')
+    if ((await readFile(pidFile, 'utf8').catch(() => '')).trim() === String(server.pid)) await rm(pidFile)
     await rmdir(RUN_FOLDER).catch(() => undefined) // fails when another server still runs
   }
   return { url: `127.0.0.1:${proxy}`, stop }
