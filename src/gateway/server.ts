@@ -444,16 +444,27 @@ const DISCARDED = 8
 /** @throws GatewayError BAD_REQUEST */
 function parsedJson(body: Buffer, nesting: number): unknown {
   if (!isUtf8(body)) throw new GatewayError('BAD_REQUEST', 'the body is not UTF-8')
-  if (nestingOf(body) > nesting) throw new GatewayError('BAD_REQUEST', `the JSON has more than ${nesting} brackets within each other`)
+  if (isNestedDeeper(body, nesting)) throw new GatewayError('BAD_REQUEST', `the JSON has more than ${nesting} brackets within each other`)
   try {
-    return JSON.parse(body.toString('utf8'))
+    return JSON.parse(body.utf8Slice())
   } catch {
     // The error of JSON.parse quotes its input.
     throw new GatewayError('BAD_REQUEST', 'the body is not JSON')
   }
 }
 
-/** Brackets within each other, before anything recursive reads them. */
+/** Brackets within each other, before anything recursive reads them. Most requests have too few to be counted by depth. */
+function isNestedDeeper(json: Buffer, nesting: number): boolean {
+  return hasMore(json, nesting) && nestingOf(json) > nesting
+}
+
+function hasMore(json: Buffer, brackets: number): boolean {
+  let count = 0
+  for (const bracket of [BRACE_OPEN, BRACKET_OPEN])
+    for (let at = json.indexOf(bracket); at >= 0; at = json.indexOf(bracket, at + 1)) if ((count += 1) > brackets) return true
+  return false
+}
+
 function nestingOf(json: Buffer): number {
   let [depth, most, quoted] = [0, 0, false]
   for (let at = 0; at < json.length; at += 1) {
