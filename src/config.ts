@@ -229,6 +229,20 @@ export interface ServiceConfig {
   readonly keys: number
 }
 
+/** A service that makes vectors of texts, of the OpenAI-compatible kind. */
+export interface EmbeddingsConfig {
+  readonly url: string
+  /** Its own name of the model; null: the contract's. */
+  readonly servedAs: string | null
+  /** The whole `Authorization` header that it is asked with; null: none. */
+  readonly authorization: Secret | null
+  /** Where it runs. */
+  readonly jurisdiction: string
+  readonly deadlineMs: number
+  /** Requests under way. */
+  readonly concurrent: number
+}
+
 export interface OrganizationConfig {
   readonly id: string
   readonly name: string
@@ -241,6 +255,8 @@ export interface OrganizationConfig {
   readonly bindings: ReadonlyMap<string, TypeBindingConfig>
   /** By name. */
   readonly services: ReadonlyMap<string, ServiceConfig>
+  /** By model of the contract. */
+  readonly embeddings: ReadonlyMap<string, EmbeddingsConfig>
 }
 
 const jurisdiction = text({
@@ -651,18 +667,33 @@ interface ServiceSettings extends Omit<ServiceConfig, 'jurisdiction'> {
 
 const graphqlName = text({ expects: 'a name of the schema', accepts: isGraphqlName })
 
+const authorization = key(
+  'authorization',
+  secret({ holds: 'the value of a header `Authorization`', accepts: (value) => /^[\x21-\x7e]+( [\x21-\x7e]+)*$/.test(value) }),
+  {
+    fallback: null,
+    shown: 'none',
+    about: "The gateway's own `Authorization` header there; tokens of callers are never passed on.",
+  },
+)
+
+interface EmbeddingsSettings extends Omit<EmbeddingsConfig, 'jurisdiction'> {
+  readonly jurisdiction: string | null
+}
+
+const embeddings = object<EmbeddingsSettings>({
+  url: key('url', httpUrl, { about: "Where it takes `POST` requests as OpenAI's `/v1/embeddings` does." }),
+  servedAs: key('model', someText('a name of a model'), { fallback: null, shown: "the contract's", about: 'Its own name of the model.' }),
+  authorization,
+  jurisdiction: key('jurisdiction', jurisdiction, { fallback: null, shown: "the organization's", about: 'Where the service runs.' }),
+  deadlineMs: key('deadline', duration({ min: '10ms', max: '5m' }), { fallback: 1_000, shown: '1s', about: 'Time for one text.' }),
+  concurrent: key('concurrent', count({ unit: 'requests', min: 1, max: 10_000 }), { fallback: 32, shown: '32', about: 'Requests to it under way.' }),
+})
+
 const service = object<ServiceSettings>({
   url: key('url', httpUrl, { about: 'Where the service takes GraphQL requests.' }),
   schemaFile: key('schema', path('file'), { about: 'Its schema in SDL.' }),
-  authorization: key(
-    'authorization',
-    secret({ holds: 'the value of a header `Authorization`', accepts: (value) => /^[\x21-\x7e]+( [\x21-\x7e]+)*$/.test(value) }),
-    {
-      fallback: null,
-      shown: 'none',
-      about: "The gateway's own `Authorization` header there; tokens of callers are never passed on.",
-    },
-  ),
+  authorization,
   jurisdiction: key('jurisdiction', jurisdiction, { fallback: null, shown: "the organization's", about: 'Where the service runs.' }),
   joins: key(
     'joins',
@@ -681,9 +712,10 @@ const service = object<ServiceSettings>({
   keys: key('keys', count({ unit: 'keys', min: 1, max: 10_000 }), { fallback: 200, shown: '200', about: 'Keys of one request.' }),
 })
 
-interface OrganizationSettings extends Omit<OrganizationConfig, 'id' | 'stores' | 'services'> {
+interface OrganizationSettings extends Omit<OrganizationConfig, 'id' | 'stores' | 'services' | 'embeddings'> {
   readonly stores: ReadonlyMap<string, StoreSettings>
   readonly services: ReadonlyMap<string, ServiceSettings>
+  readonly embeddings: ReadonlyMap<string, EmbeddingsSettings>
 }
 
 const organization = object<OrganizationSettings>({
@@ -709,7 +741,16 @@ const organization = object<OrganizationSettings>({
     shown: 'none',
     about: 'GraphQL services that it runs, which add fields to types of the contract.',
   }),
+  embeddings: key('embeddings', mapping(embeddings, { names: 'a model', accepts: isModel, placeholder: 'MODEL', min: 0, max: 100 }), {
+    fallback: new Map<string, EmbeddingsSettings>(),
+    shown: 'none',
+    about: "Services that make vectors of its callers' texts, by the model that the contract names.",
+  }),
 })
+
+function isModel(name: string): boolean {
+  return name.trim() !== '' && name.length <= 200
+}
 
 /** Ids stand in URLs, tokens and file names. */
 function isId(name: string): boolean {
@@ -877,5 +918,8 @@ function organizationConfig(id: string, settings: OrganizationSettings): Organiz
   const services = new Map(
     Array.from(settings.services, ([name, each]) => [name, Object.freeze({ ...each, jurisdiction: each.jurisdiction ?? settings.jurisdiction })] as const),
   )
-  return Object.freeze({ ...settings, id, stores, services })
+  const embeddings = new Map(
+    Array.from(settings.embeddings, ([model, each]) => [model, Object.freeze({ ...each, jurisdiction: each.jurisdiction ?? settings.jurisdiction })] as const),
+  )
+  return Object.freeze({ ...settings, id, stores, services, embeddings })
 }

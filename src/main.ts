@@ -22,6 +22,7 @@ import { contractSources, parseContract } from './gateway/contract.js'
 import { cursors } from './gateway/cursor.js'
 import { Engine } from './gateway/engine.js'
 import { loadExplorer } from './gateway/explorer.js'
+import { type EmbeddingParts, Embeddings, type EmbeddingService } from './gateway/embedding.js'
 import { HttpForeignTransport } from './gateway/foreign-service.js'
 import { keyRecorder } from './gateway/key-disclosure.js'
 import { Operations } from './gateway/operation.js'
@@ -118,6 +119,8 @@ export async function startGateway(options: StartOptions): Promise<RunningGatewa
     const contractSchema = apiSchema(catalog)
     const services = await foreignServices(config)
     closing.push(async () => services.forEach(({ transport }) => transport.close()))
+    const embeddings = embeddingsOf(config, { ledger: database.ledger, entryParts })
+    closing.push(async () => embeddings.close())
     const foreign = { contractSchema, catalog, services, policies, ledger: database.ledger, entryParts }
     const graph = services.length > 0 ? await foreignGraph(foreign, config, observe) : null
     const schema = graph?.schema ?? contractSchema
@@ -129,6 +132,7 @@ export async function startGateway(options: StartOptions): Promise<RunningGatewa
       index: apiIndex(catalog),
       organizations,
       cursors: cursors(secret),
+      embeddings,
       gatewayJurisdiction: config.gateway.jurisdiction,
       limits: { ...limits, derived: cache.plans },
     })
@@ -213,6 +217,7 @@ export async function explainOperation(config: Config, request: ExplainRequest):
       index: apiIndex(catalog),
       organizations,
       cursors: cursors(pooledRandom()(32)),
+      embeddings: embeddingsOf(config, NOBODY_IS_ASKED),
       gatewayJurisdiction: jurisdiction,
       limits: { ...limits, derived: cache.plans },
     })
@@ -338,6 +343,35 @@ function ledgerDatabase(config: Config, { random, underWay, observe }: LedgerSur
 }
 
 // --- foreign services ------------------------------------------------------------------------------------------------------------------------------------------
+
+function embeddingsOf(config: Config, parts: Pick<EmbeddingParts, 'ledger' | 'entryParts'>): Embeddings {
+  return new Embeddings({ ...parts, services: embeddingServices(config), gatewayJurisdiction: config.gateway.jurisdiction, now: () => Date.now() })
+}
+
+/** What explains asks nobody, so there is nothing to record. */
+const NOBODY_IS_ASKED: Pick<EmbeddingParts, 'ledger' | 'entryParts'> = {
+  ledger: { append: () => Promise.reject(new Error('invariant: an explanation sends nothing')) },
+  entryParts: { tokenKey: new Uint8Array(32), random: pooledRandom() },
+}
+
+function embeddingServices(config: Config): readonly EmbeddingService[] {
+  return [...config.organizations.values()].flatMap(({ id, embeddings }) =>
+    Array.from(embeddings, ([model, { url, servedAs, authorization, jurisdiction, deadlineMs, concurrent }]) => ({
+      organization: id,
+      model,
+      servedAs: servedAs ?? model,
+      jurisdiction,
+      transport: new HttpForeignTransport({
+        url,
+        authorization: authorization?.reveal() ?? null,
+        limits: { deadlineMs, responseBytes: EMBEDDING_BYTES, concurrent },
+      }),
+    })),
+  )
+}
+
+/** 16,000 numbers of 20 digits, and more than any service says beside them. */
+const EMBEDDING_BYTES = 1024 ** 2
 
 async function foreignServices(config: Config): Promise<readonly ForeignService[]> {
   const configured = [...config.organizations.values()].flatMap(({ id, services }) => [...services].map(([name, service]) => ({ id, name, service })))

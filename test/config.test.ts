@@ -14,6 +14,7 @@ const ENVIRONMENT = {
   GATEWAY_CURSOR_KEY: Buffer.alloc(32, 7).toString('base64url'),
   AURORA_URL: 'postgres://aurora:s3cret-of-aurora@127.0.0.1:5432/aurora',
   RATINGS_AUTHORIZATION: 'Bearer s3cret-of-ratings',
+  EMBEDDINGS_AUTHORIZATION: 'Bearer s3cret-of-embeddings',
   BOREALIS_URL: 'postgres://borealis@127.0.0.1:5432/borealis',
 }
 

@@ -27,6 +27,8 @@ export type RootField =
   | { readonly kind: 'lookup'; readonly type: string }
   | { readonly kind: 'connection'; readonly type: string }
   | { readonly kind: 'aggregate'; readonly type: string }
+  /** The rows whose vectors are nearest to one. */
+  | { readonly kind: 'nearest'; readonly type: string }
   | { readonly kind: 'node' | 'nodes' | 'organizations' }
 
 export interface TypeIndex {
@@ -34,6 +36,8 @@ export interface TypeIndex {
   readonly fields: ReadonlyMap<string, RowApiField>
   /** By value of the enum `…GroupField`: a field of the contract, or `organization`. */
   readonly groupFields: ReadonlyMap<string, string>
+  /** By value of the enum `…VectorField`. */
+  readonly vectorFields: ReadonlyMap<string, string>
 }
 
 export type RowApiField =
@@ -51,11 +55,26 @@ export function apiIndex(catalog: Catalog): ApiIndex {
     [entity.singular, { kind: 'lookup', type: entity.name }],
     [entity.plural, { kind: 'connection', type: entity.name }],
     [`${entity.plural}Aggregate`, { kind: 'aggregate', type: entity.name }],
+    ...(vectorFields(entity).length === 0 ? [] : [[nearestName(entity), { kind: 'nearest', type: entity.name }] satisfies [string, RootField]]),
   ])
   return {
     roots: new Map<string, RootField>([['node', { kind: 'node' }], ['nodes', { kind: 'nodes' }], ['organizations', { kind: 'organizations' }], ...roots]),
-    types: new Map(entities.map((entity) => [entity.name, { fields: new Map(rowApiFields(entity)), groupFields: new Map(groupFields(entity)) }])),
+    types: new Map(
+      entities.map((entity) => [
+        entity.name,
+        { fields: new Map(rowApiFields(entity)), groupFields: new Map(groupFields(entity)), vectorFields: new Map(vectorFields(entity)) },
+      ]),
+    ),
   }
+}
+
+/** The names of `Query` that an entity may bring, whether its fields ask for them now or not. */
+export function rootNames(entity: EntityType): readonly string[] {
+  return [entity.singular, entity.plural, `${entity.plural}Aggregate`, nearestName(entity)]
+}
+
+function nearestName({ plural }: EntityType): string {
+  return `${plural}Nearest`
 }
 
 /** The names of `Query` besides those of the entities. */
@@ -130,6 +149,11 @@ export function groupFields(entity: EntityType): readonly [value: string, field:
   return [['ORGANIZATION', ORGANIZATION_FIELD], ...fields.map((field): [string, string] => [screamingSnakeCase(field.name), field.name])]
 }
 
+/** Values of the enum `…VectorField`, in order, with what each stands for. */
+export function vectorFields(entity: EntityType): readonly [value: string, field: string][] {
+  return valueFields(entity).flatMap((field): [string, string][] => (field.vector ? [[screamingSnakeCase(field.name), field.name]] : []))
+}
+
 // Which fields can stand where.
 
 function valueFields(entity: EntityType): readonly ValueField[] {
@@ -142,7 +166,7 @@ function isKeyAlone(field: ValueField, entity: EntityType): boolean {
 
 /** Whether rows can be ordered by the field. */
 export function isSortable(field: ValueField, entity: EntityType): boolean {
-  return !field.list && !isScalar(field, ['JSON']) && !(isScalar(field, ['ID']) && entity.key.includes(field.name))
+  return !field.list && !isScalar(field, ['JSON', 'Vector']) && !(isScalar(field, ['ID']) && entity.key.includes(field.name))
 }
 
 function isGroupable(field: ValueField, entity: EntityType): boolean {
@@ -180,6 +204,7 @@ function avgType(field: ValueField): 'Decimal' | 'Float' {
 
 /** The filter of a field, or null where it has none. */
 function filterType(field: ValueField): string | null {
+  if (field.vector) return null // nothing is asked of a vector but how near it is
   if (!field.list) return `${field.type.name}Filter`
   return isScalar(field, ['JSON']) ? null : `${field.type.name}ListFilter`
 }
@@ -209,6 +234,7 @@ function apiDefinitions(catalog: Catalog): string {
   return [
     queryDefinition(entities, sortable),
     COMMON_DEFINITIONS,
+    ...(entities.some((entity) => vectorFields(entity).length > 0) ? [SEARCH_DEFINITIONS] : []),
     ...entities.map((entity) => entityDefinitions(entity, { catalog, sortable })),
     ...[...catalog.enums.values()].map((type) => `${description(type.description)}enum ${type.name} { ${type.values.join(' ')} }`),
     ...filterDefinitions(catalog),
@@ -246,13 +272,19 @@ enum Order { ASC DESC ASC_NULLS_FIRST DESC_NULLS_LAST }
 enum TimeUnit { HOUR DAY WEEK MONTH QUARTER YEAR }
 `
 
+const SEARCH_DEFINITIONS = `
+"A vector, a text for the embedding service of the caller's organization, or the row with this id (whose vector the caller may read; a partner's is compared within that partner)."
+input NearestTo @oneOf { vector: Vector text: String id: ID }
+enum VectorMetric { COSINE L2 INNER_PRODUCT }
+`
+
 function queryDefinition(entities: readonly EntityType[], sortable: ReadonlySet<string>): string {
   const roots = entities.map(
     (entity) => `
   "One row of ${entity.name} by its owner's key; null where there is none that the caller may see."
   ${entity.singular}(${lookupArguments(entity)}): ${entity.name}
   ${entity.plural}(${pageArguments(entity.name, sortable)}, organizations: [ID!]): ${entity.name}Connection
-  ${entity.plural}Aggregate(${aggregateArguments(entity.name)}, organizations: [ID!]): ${entity.name}Aggregate`,
+  ${entity.plural}Aggregate(${aggregateArguments(entity.name)}, organizations: [ID!]): ${entity.name}Aggregate${nearestRoot(entity)}`,
   )
   return `schema { query: Query }
 type Query {
@@ -262,6 +294,15 @@ type Query {
   "Those that the caller may query, now and for this purpose."
   organizations: [Organization!]!${roots.join('')}
 }`
+}
+
+function nearestRoot(entity: EntityType): string {
+  const [first] = vectorFields(entity)
+  if (!first) return ''
+  const field = `field: ${entity.name}VectorField! = ${first[0]}`
+  return `
+  "The k rows that are nearest, best first; \`metric\` is the field's own where none is given."
+  ${nearestName(entity)}(to: NearestTo!, k: Int!, ${field}, metric: VectorMetric, where: ${entity.name}Where, organizations: [ID!]): ${entity.name}Nearest`
 }
 
 function lookupArguments(entity: EntityType): string {
@@ -285,7 +326,13 @@ interface Context {
 }
 
 function entityDefinitions(entity: EntityType, context: Context): string {
-  return [rowDefinitions(entity, context), whereDefinitions(entity), orderDefinition(entity, context), aggregateDefinitions(entity)].join('\n')
+  return [
+    rowDefinitions(entity, context),
+    whereDefinitions(entity),
+    orderDefinition(entity, context),
+    aggregateDefinitions(entity),
+    nearestDefinitions(entity),
+  ].join('\n')
 }
 
 function rowDefinitions(entity: EntityType, { sortable }: Context): string {
@@ -316,6 +363,17 @@ type ${name}Connection {
   totalCount: Int
 }
 type ${name}Edge { cursor: String! node: ${name}! }`
+}
+
+function nearestDefinitions(entity: EntityType): string {
+  const { name } = entity
+  const fields = vectorFields(entity)
+  if (fields.length === 0) return ''
+  return `"Not a connection: k is the whole answer, best first."
+type ${name}Nearest { edges: [${name}NearestEdge!]! }
+"Higher is nearer under every metric: 1 - cosine distance, -L2, inner product."
+type ${name}NearestEdge { score: Float! node: ${name}! }
+enum ${name}VectorField { ${fields.map(([value]) => value).join(' ')} }`
 }
 
 function outputType(field: ValueField): string {

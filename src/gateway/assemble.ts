@@ -1,6 +1,7 @@
 /** From merged rows to the JSON text of a root field. Row texts pass through as the store wrote them. Pure. */
 import { byteText, type ByteText, textOf } from '../connectors/texts.js'
 import type { ConnectionField, ListPlan, PageInfoField, RowSelection } from '../query/plan.js'
+import { valueJson } from '../query/value.js'
 import type { Page } from './merge.js'
 import type { Pieces } from './pieces.js'
 
@@ -22,7 +23,7 @@ export function writeConnection(list: ListPlan, facts: PageFacts, out: Pieces): 
     separator = ','
     switch (field.kind) {
       case 'typename':
-        out.add(byteText(JSON.stringify(`${list.type}Connection`)))
+        out.add(byteText(JSON.stringify(connectionName(list))))
         break
       case 'totalCount':
         out.ascii(facts.totalCount === null ? 'null' : String(facts.totalCount))
@@ -45,7 +46,17 @@ export function writeConnection(list: ListPlan, facts: PageFacts, out: Pieces): 
 }
 
 export interface EdgeFacts extends Pick<PageFacts, 'cursorOf'> {
-  readonly page: Pick<Page, 'count' | 'at'>
+  readonly page: Pick<Page, 'count' | 'at' | 'keysOf'>
+}
+
+/** The type of a list's answer in the API. */
+export function connectionName({ type, search }: ListPlan): string {
+  return `${type}${search ? 'Nearest' : 'Connection'}`
+}
+
+/** The score of a row of a search, which is its first sort value. */
+export function scoreOf(keys: readonly (string | null)[]): ByteText {
+  return valueJson({ kind: 'builtin', name: 'Float' }, keys[0] ?? null) as ByteText // the brand: ASCII
 }
 
 export interface PageInfoFacts extends Pick<PageFacts, 'cursorOf' | 'hasStart'> {
@@ -66,9 +77,11 @@ export function edgeTexts(field: EdgesField, list: ListPlan, first: number, { pa
     const members = field.fields.map((edge) => {
       switch (edge.kind) {
         case 'typename':
-          return member(edge.responseKey, byteText(JSON.stringify(`${list.type}Edge`)))
+          return member(edge.responseKey, byteText(JSON.stringify(`${list.type}${list.search ? 'Nearest' : ''}Edge`)))
         case 'cursor':
           return member(edge.responseKey, byteText(JSON.stringify(cursorOf(row))))
+        case 'score':
+          return member(edge.responseKey, scoreOf(page.keysOf(row)))
         case 'node':
           return member(edge.responseKey, page.at(next++, row))
       }
@@ -126,6 +139,11 @@ export function nestedLists(list: ListPlan): ReadonlyMap<string, ListPlan> {
 /** Whether rows of this list carry cursors of nested lists, which the store leaves for us to seal. */
 export function hasNestedCursors(list: ListPlan): boolean {
   return factsOf(list).sealing
+}
+
+/** Whether sort values are needed beside the rows of one owner alone. */
+export function needsKeys(list: ListPlan): boolean {
+  return list.search !== null || selectsCursor(list)
 }
 
 /** Whether the list itself shows cursors. */

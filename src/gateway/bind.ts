@@ -10,6 +10,7 @@ import { parseGlobalId } from '../query/global-id.js'
 import type { ConnectionField, EdgeField, ListPlan, PageInfoField, RowField, RowSelection } from '../query/plan.js'
 import { and, type Operand, type Predicate, type Scalar } from '../query/predicate.js'
 import { bindAggregate, COUNT_COST, ONE } from './bind-aggregate.js'
+import { bindNearest } from './bind-nearest.js'
 import { orderOf, whereOf } from './bind-where.js'
 import type { BoundPlan, BoundRoot, CostNode, FieldUse, RootBase } from './bound-plan.js'
 import {
@@ -45,7 +46,8 @@ export function bind(operation: Operation, variables: Readonly<Record<string, un
     roots.push(root)
     cost.push(...costs)
   }
-  const facts = { hasCursors: roots.some(hasCursor), namesVary: roots.some(namesVary) }
+  const hasPivots = roots.some((root) => root.kind === 'connection' && root.pivot !== null)
+  const facts = { hasCursors: roots.some(hasCursor), hasPivots, namesVary: roots.some(namesVary) }
   return { roots, slots: context.slots, checks: context.checks, cost, ...facts, ...sovereigntyOf(operation, context) }
 }
 
@@ -57,6 +59,7 @@ function hasCursor(root: BoundRoot): boolean {
 function namesVary(root: BoundRoot): boolean {
   if (root.kind === 'nodes') return true
   if (root.kind === 'lookup') return root.organization.kind !== 'constant'
+  if (root.kind === 'connection' && root.pivot?.kind === 'row') return true
   return 'organizations' in root && root.organizations !== null && root.organizations.kind !== 'constant'
 }
 
@@ -109,7 +112,11 @@ function bindRoot(
     case 'connection': {
       const entity = entityOf(entry.type, context)
       const { list, cost } = bindList(entity, nodes, args, { path: responseKey, nested: false }, context)
-      return { root: { ...base, kind: 'connection', list, organizations: optionalOperand(args.get('organizations')) }, costs: [cost] }
+      return { root: { ...base, kind: 'connection', list, organizations: optionalOperand(args.get('organizations')), pivot: null }, costs: [cost] }
+    }
+    case 'nearest': {
+      const { root, cost } = bindNearest(entityOf(entry.type, context), nodes, args, base, bindRow, context)
+      return { root, costs: [cost] }
     }
     case 'aggregate': {
       const entity = entityOf(entry.type, context)
@@ -150,7 +157,10 @@ function rowsByKey(entity: EntityType, where: Predicate, nodes: readonly FieldNo
   const { row, nested } = bindRow(entity, selectionsOf(nodes), path, context)
   const limit: Operand = { kind: 'constant', value: 1 }
   const fields: ConnectionField[] = [{ kind: 'nodes', responseKey: 'nodes', row }]
-  return { list: { type: entity.name, where, order: [], limit, backward: false, cursor: null, fields, path }, cost: { rows: limit, fixed: 1, nested } }
+  return {
+    list: { type: entity.name, where, order: [], search: null, limit, backward: false, cursor: null, fields, path },
+    cost: { rows: limit, fixed: 1, nested },
+  }
 }
 
 function bindList(
@@ -203,7 +213,7 @@ function bindList(
     }
   }
   const cursor = backward ? before : after
-  const list: ListPlan = { type: entity.name, where, order, limit, backward, cursor: cursor ? operandOf(cursor) : null, fields, path }
+  const list: ListPlan = { type: entity.name, where, order, search: null, limit, backward, cursor: cursor ? operandOf(cursor) : null, fields, path }
   return { list, cost: { rows: limit, fixed, nested: costs } }
 }
 

@@ -1,6 +1,7 @@
 /** What an operation asks, bound to the structure of its variables: the word between the binder and the engine. Holds no value of a request. */
 import type { FieldNode } from 'graphql'
 import type { AggregatePlan, ListPlan } from '../query/plan.js'
+import type { VectorSpace } from '../query/catalog.js'
 import type { Operand } from '../query/predicate.js'
 import type { Place, Slot } from './input.js'
 
@@ -8,7 +9,7 @@ import type { Place, Slot } from './input.js'
 export interface FieldUse {
   readonly type: string
   readonly field: string
-  readonly how: 'select' | 'equal' | 'range' | 'text' | 'null' | 'related' | 'order' | 'group' | 'measure' | 'countDistinct'
+  readonly how: 'select' | 'equal' | 'range' | 'text' | 'null' | 'related' | 'order' | 'group' | 'measure' | 'countDistinct' | 'search'
   readonly place: Place | null
 }
 
@@ -18,8 +19,15 @@ export interface RootBase {
   readonly place: Place | null
 }
 
+/** What stands for the vector of a search until it is known. `slot`: where its text comes to stand. */
+export type Pivot =
+  /** A row: `list` gives its vector alone. */
+  | { readonly kind: 'row'; readonly id: Operand; readonly list: ListPlan; readonly uses: readonly FieldUse[]; readonly slot: number }
+  /** A text, for the embedding service of the caller's organization. */
+  | { readonly kind: 'text'; readonly text: Operand; readonly space: VectorSpace; readonly field: string; readonly slot: number }
+
 export type BoundRoot =
-  | (RootBase & { readonly kind: 'connection'; readonly list: ListPlan; readonly organizations: Operand | null })
+  | (RootBase & { readonly kind: 'connection'; readonly list: ListPlan; readonly organizations: Operand | null; readonly pivot: Pivot | null })
   | (RootBase & { readonly kind: 'lookup'; readonly list: ListPlan; readonly organization: Operand })
   /** `node` and `nodes`: one list for each type that an id names. */
   | (RootBase & {
@@ -39,7 +47,7 @@ export type BoundRoot =
 /** What must hold of a value in each request, beyond its type. */
 export interface ValueCheck {
   readonly operand: Operand
-  readonly kind: 'rows' | 'nestedRows' | 'likePattern' | 'ids'
+  readonly kind: 'rows' | 'nestedRows' | 'likePattern' | 'ids' | 'nearestRows' | { readonly dimensions: number }
   readonly argument: string
 }
 
@@ -57,6 +65,8 @@ export interface BoundPlan {
   readonly cost: readonly CostNode[]
   /** A list goes on from a cursor. */
   readonly hasCursors: boolean
+  /** A search starts from a row or a text, whose vector has to be asked for. */
+  readonly hasPivots: boolean
   /** Which organizations are named is said by values of the request, not by the document. */
   readonly namesVary: boolean
   readonly onForbidden: 'REFUSE' | 'EXCLUDE'

@@ -17,10 +17,10 @@ import type {
 } from 'graphql'
 import { buildASTSchema, getDirectiveValues, GraphQLError, Kind, parse, Source } from 'graphql'
 import { validateSDL } from 'graphql/validation/validate.js'
-import type { BuiltinScalar, Catalog, EntityType, Field, ToManyField, ToOneField, ValueField } from '../query/catalog.js'
+import type { BuiltinScalar, Catalog, EntityType, Field, ToManyField, ToOneField, ValueField, VectorSpace } from '../query/catalog.js'
 import { ID_FIELD, ORGANIZATION_FIELD } from '../query/catalog.js'
 import { lowerFirst, pluralOf } from '../query/name.js'
-import { aggregateFieldName, COMMON_ROOTS, COMMON_TYPES, entityTypeNames, enumTypeNames, groupFields } from './api-schema.js'
+import { aggregateFieldName, COMMON_ROOTS, COMMON_TYPES, entityTypeNames, enumTypeNames, groupFields, rootNames, vectorFields } from './api-schema.js'
 
 export interface ContractSource {
   /** The file's name, for messages. */
@@ -82,13 +82,19 @@ const PRELUDE = parse(`
 `)
 
 const BUILTINS: ReadonlyMap<string, BuiltinScalar> = new Map(
-  (['ID', 'String', 'Int', 'Float', 'Boolean', 'BigInt', 'Decimal', 'DateTime', 'LocalDateTime', 'Date', 'UUID', 'JSON'] as const).map((name) => [name, name]),
+  (['ID', 'String', 'Int', 'Float', 'Boolean', 'BigInt', 'Decimal', 'DateTime', 'LocalDateTime', 'Date', 'UUID', 'JSON', 'Vector'] as const).map((name) => [
+    name,
+    name,
+  ]),
 )
 
 /** Scalars whose values identify a row: exact, with one text for each value. */
 const KEY_SCALARS: ReadonlySet<string> = new Set<BuiltinScalar>(['ID', 'String', 'Int', 'BigInt', 'Decimal', 'UUID', 'Date', 'DateTime', 'LocalDateTime'])
 
 const SERIES_TIMES: ReadonlySet<string> = new Set<BuiltinScalar>(['DateTime', 'LocalDateTime'])
+
+/** What pgvector stores. */
+const DIMENSIONS_MAX = 16_000
 
 /** Keys of `where` that are not fields. */
 const CONNECTIVES: readonly string[] = ['and', 'or', 'not']
@@ -217,6 +223,7 @@ class ContractReader {
   private directive(name: 'entity', node: { readonly directives?: readonly ConstDirectiveNode[] }): { key: string[]; name?: string; plural?: string } | null
   private directive(name: 'series', node: { readonly directives?: readonly ConstDirectiveNode[] }): { time: string } | null
   private directive(name: 'inverse', node: { readonly directives?: readonly ConstDirectiveNode[] }): { of: string } | null
+  private directive(name: 'vector', node: { readonly directives?: readonly ConstDirectiveNode[] }): VectorSpace | null
   private directive(name: string, node: { readonly directives?: readonly ConstDirectiveNode[] }): unknown {
     const definition = DIRECTIVES.get(name)
     try {
@@ -237,10 +244,6 @@ class ContractReader {
     if (name === ORGANIZATION_FIELD) this.mistakes.add(`${place}: \`organization\` is the owner of every row; choose another name`, node.name)
     if (CONNECTIVES.includes(name)) this.mistakes.add(`${place}: \`${name}\` is a word of \`where\`; choose another name`, node.name)
     if (node.arguments?.length) this.mistakes.add(`${place}: a field of the contract has no arguments`, node)
-    if (has('vector', node)) {
-      this.mistakes.add(`${place}: vectors come with a later version; leave the field out`, node)
-      return null
-    }
     const type = shapeOf(node.type)
     if (type === null) {
       this.mistakes.add(`${place}: a list is written \`[Type!]\` or \`[Type!]!\`, and holds no lists`, node.type)
@@ -264,17 +267,35 @@ class ContractReader {
   private value(node: FieldDefinitionNode, parent: string, type: Shape): ValueField | null {
     const place = `\`${parent}.${node.name.value}\``
     if (has('inverse', node)) this.mistakes.add(`${place}: \`@inverse\` is for relations to many only`, node)
-    const common = { kind: 'value', name: node.name.value, description: node.description?.value ?? null, list: type.list, required: type.required } as const
+    const vector = this.vector(node, place, type)
+    const common = {
+      kind: 'value',
+      name: node.name.value,
+      description: node.description?.value ?? null,
+      list: type.list,
+      required: type.required,
+      vector,
+    } as const
     const enumNode = this.enums.get(type.name)
     if (enumNode) return { ...common, type: { kind: 'enum', name: type.name, values: enumValues(enumNode) } }
     const builtin = BUILTINS.get(type.name)
     if (builtin) return { ...common, type: { kind: 'builtin', name: builtin } }
-    const isVector = type.name === 'Vector'
-    this.mistakes.add(
-      isVector ? `${place}: vectors come with a later version; leave the field out` : `${place}: \`${type.name}\` cannot be the type of a field`,
-      node.type,
-    )
+    this.mistakes.add(`${place}: \`${type.name}\` cannot be the type of a field`, node.type)
     return null
+  }
+
+  /** Null: no vector, or a mistake. */
+  private vector(node: FieldDefinitionNode, place: string, type: Shape): VectorSpace | null {
+    if (type.name !== 'Vector') {
+      if (has('vector', node)) this.mistakes.add(`${place}: \`@vector\` is for fields of type \`Vector\``, node)
+      return null
+    }
+    if (!has('vector', node)) this.mistakes.add(`${place}: a vector needs \`@vector(model: "…", dimensions: …)\`, without which nobody can compare it`, node)
+    if (type.list) this.mistakes.add(`${place}: a list of vectors cannot be the type of a field`, node.type)
+    const space = this.directive('vector', node)
+    if (space && (space.dimensions < 1 || space.dimensions > DIMENSIONS_MAX)) this.mistakes.add(`${place}: \`dimensions\` is from 1 to ${DIMENSIONS_MAX}`, node)
+    if (space?.model === '') this.mistakes.add(`${place}: \`model\` names what made the vectors`, node)
+    return space
   }
 
   private checkName(node: NameNode): void {
@@ -323,6 +344,8 @@ class ContractReader {
         `\`${entity.name}\`: ${fields.map((field) => `\`${field}\``).join(' and ')} would both be \`${value}\` in \`${entity.name}GroupField\``,
         node.name,
       )
+    for (const [value, fields] of duplicates(vectorFields(entity)))
+      this.mistakes.add(`\`${entity.name}\`: ${fields.map((field) => `\`${field}\``).join(' and ')} would both be \`${value}\` in \`${entity.name}VectorField\``, node.name) // prettier-ignore
   }
 
   private checkInverses({ entities }: Catalog): void {
@@ -338,9 +361,7 @@ class ContractReader {
   }
 
   private checkRootNames({ entities }: Catalog): void {
-    const names = [...entities.values()].flatMap((entity) =>
-      [entity.singular, entity.plural, `${entity.plural}Aggregate`].map((name): [string, string] => [name, entity.name]),
-    )
+    const names = [...entities.values()].flatMap((entity) => rootNames(entity).map((name): [string, string] => [name, entity.name]))
     for (const [name, owners] of duplicates([...COMMON_ROOTS.map((root): [string, string] => [root, 'Query']), ...names])) {
       const types = [...new Set(owners)].map((owner) => `\`${owner}\``).join(' and ')
       this.mistakes.add(

@@ -12,6 +12,7 @@ import { bind } from './bind.js'
 import type { BindParts } from './document.js'
 import { firstRows } from './first-fetch.js'
 import { slotValues } from './input.js'
+import { checkTexts, resolvePivots } from './pivot.js'
 import { isShort, keysAt, mergePage, type OwnerRows } from './merge.js'
 import type { Operation } from './operation.js'
 import type { AnswerError, EngineOutcome, EngineStream, Sovereignty } from './outcome.js'
@@ -20,7 +21,7 @@ import { Pieces } from './pieces.js'
 import { checkValues, costOf, operandValue } from './request-values.js'
 import { answerError, type RootContext, writeRoot } from './root-text.js'
 import { kept, type RootRoute, Routes, type StoreRoute, type Task } from './route.js'
-import { type EngineParts, type EngineRequest, NO_POSITIONS, type OwnerShare, type Run, type StartPlace, typeOf } from './run.js'
+import { type EngineParts, type EngineRequest, NO_POSITIONS, type OwnerShare, type Run, type Slots, type StartPlace, typeOf } from './run.js'
 import { notGiven, ownerParts, sovereigntyOf, streamedParts } from './sovereignty.js'
 import { canStream, joinedChunks, StreamedData } from './stream.js'
 import { type VariableReader, variableReader } from './variables.js'
@@ -106,9 +107,17 @@ export class Engine {
     readonly cost: number
   } {
     const run = this.prepare(request)
-    const statements = run.route.tasks.flatMap(({ root, plan, owner, native, connector }): ExplainedStatement[] =>
+    const { tasks, pivots, roots } = run.route
+    const statements = [...pivots, ...tasks].flatMap(({ rootIndex, plan, owner, native, connector }): ExplainedStatement[] =>
       connector && (statementsOf === 'all' || owner.organization === request.principal.organization)
-        ? [{ organization: owner.organization, responseKey: root.responseKey, type: typeOf(plan), text: connector.describe(native) }]
+        ? [
+            {
+              organization: owner.organization,
+              responseKey: roots[rootIndex]?.root.responseKey ?? '',
+              type: typeOf(plan),
+              text: connector.describe(native),
+            },
+          ]
         : [],
     )
     return { sovereignty: run.route.sovereignty, owners: [], statements, cost: costOf(run) }
@@ -131,7 +140,8 @@ export class Engine {
     for (const { index, root, tasks, isMixed } of route.roots)
       if (root.kind === 'connection') slots[bound.slots.length + index] = firstRows(Number(operandValue(root.list.limit, own)), isMixed ? tasks.length : 1)
     // Written out: a spread of the request costs 2 % of a point lookup.
-    const run: Run = { operation, principal, authority, signal, variables, bound, slots, route, positions, onFailure }
+    const run: Run = { operation, principal, authority, signal, variables, bound, slots, route, positions, onFailure, unasked: new Map() }
+    if (bound.hasPivots) checkTexts(run, this.parts.embeddings)
     if (costOf(run) > limits.cost) throw new GatewayError('QUERY_TOO_COSTLY', `more than ${limits.cost} rows and counts are asked for`)
     return run
   }
@@ -162,6 +172,7 @@ export class Engine {
     if (route.stores.length === 0) return asked
     try {
       const options = this.optionsOf(run, streams, asked.abort)
+      if (run.bound.hasPivots) await resolvePivots(run, this.parts.embeddings, options)
       const [only, ...others] = route.stores
       if (only && others.length === 0) await this.ask(only, run, asked.results, options)
       else await Promise.all(route.stores.map((store) => this.ask(store, run, asked.results, options)))
@@ -182,7 +193,10 @@ export class Engine {
     return { signal, deadlineMs: isLong ? streamMs : deadlineMs, bufferBytes: streams ? bufferedBytes : answerBytes }
   }
 
-  private async ask({ connector, tasks }: StoreRoute, run: Run, results: (Answer | GatewayError)[], options: ExecuteOptions): Promise<void> {
+  private async ask({ connector, tasks: all }: StoreRoute, run: Run, results: (Answer | GatewayError)[], options: ExecuteOptions): Promise<void> {
+    const tasks = run.unasked.size === 0 ? all : all.filter(({ rootIndex }) => !run.unasked.has(rootIndex))
+    for (const task of all) if (!tasks.includes(task)) results[task.index] = NOTHING
+    if (tasks.length === 0) return
     const statements = tasks.map((task): Statement<unknown> => ({ native: task.native, values: valuesOf(task, run) }))
     try {
       const answers = await connector.execute(statements, run.principal.organization, options)
@@ -282,7 +296,8 @@ export class Engine {
   }
 
   /** @returns failures by organization, in order. @throws GatewayError where the operation asks for all or nothing */
-  private refuseIncomplete({ bound }: Run, failed: ReadonlyMap<string, GatewayError>): readonly (readonly [string, GatewayError])[] {
+  private refuseIncomplete({ bound, unasked }: Run, failed: ReadonlyMap<string, GatewayError>): readonly (readonly [string, GatewayError])[] {
+    for (const missing of unasked.values()) if (missing && bound.onUnavailable === 'FAIL') throw missing.error
     if (failed.size === 0) return []
     const inOrder = [...failed].sort(([a], [b]) => compareText(a, b))
     const [first] = inOrder
@@ -317,6 +332,8 @@ export class Engine {
   }
 }
 
+/** Of what was not asked. */
+const NOTHING: Answer = { first: { count: 0, texts: [], keys: [], totalCount: null }, rest: null }
 const NEVER_REACHED = new GatewayError('SOURCE_UNAVAILABLE', 'the stores were never reached')
 /** A page of no more rows is sent within the deadline, however slowly it is read: it fits into what lies between the store and the client. */
 const SHORT_ROWS = 100
@@ -371,8 +388,9 @@ function refuseUnread(results: readonly (Answer | GatewayError)[], { bufferBytes
 }
 
 /** By organization. */
-function failuresIn({ route }: Run, results: readonly (Answer | GatewayError)[]): ReadonlyMap<string, GatewayError> {
+function failuresIn({ route, unasked }: Run, results: readonly (Answer | GatewayError)[]): ReadonlyMap<string, GatewayError> {
   const failed = new Map<string, GatewayError>()
+  for (const missing of unasked.values()) if (missing?.isStore) failed.set(missing.organization, missing.error)
   for (const task of route.tasks) {
     const result = results[task.index]
     if (result instanceof GatewayError) failed.set(task.owner.organization, result)
@@ -386,6 +404,6 @@ function valuesOf(task: Task, run: Run): Values {
   return { slots: values.length === 0 ? slots : [...slots, ...values], claims: run.principal.claims }
 }
 
-function valuesAt({ list }: Task, { slots, positions }: Run): Pick<Run, 'slots'> & { readonly values: Run['slots'] } {
+function valuesAt({ list }: Task, { slots, positions }: Run): { readonly slots: Slots; readonly values: Slots } {
   return { slots, values: ((list && positions.get(list)) ?? NO_POSITIONS).values }
 }

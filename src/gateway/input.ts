@@ -23,9 +23,11 @@ export type Input =
 
 /** How a slot gets its value from the coerced variables of a request. */
 export type Slot =
-  /** `json`: the variable holds a JSON value, and the slot its text. */
-  | { readonly kind: 'variable'; readonly path: readonly (string | number)[]; readonly json: boolean }
+  /** `text`: the variable holds a value of this scalar, and the slot its text. */
+  | { readonly kind: 'variable'; readonly path: readonly (string | number)[]; readonly text: 'JSON' | 'Vector' | null }
   | { readonly kind: 'list'; readonly items: readonly (Slot | { readonly kind: 'value'; readonly value: Scalar })[] }
+  /** Filled by the engine with the vector of a row that a search names. */
+  | { readonly kind: 'pivot' }
 
 export interface InputContext {
   /** Coerced by `getVariableValues`: scalars are canonical. */
@@ -98,7 +100,7 @@ function inputOfValue(
     const element = isNonNullType(type.ofType) ? type.ofType.ofType : type.ofType
     if (isScalarType(element) || isEnumType(element)) {
       if (value.some((item) => item === null)) throw new GatewayError('BAD_USER_INPUT', 'a list holds null', placed(place))
-      return { kind: 'leaf', operand: slot(slots, { kind: 'variable', path, json: false }), current: value as Scalar[], place }
+      return { kind: 'leaf', operand: slot(slots, { kind: 'variable', path, text: null }), current: value as Scalar[], place }
     }
     const items = value.map(
       (item: unknown, index) => inputOfValue(item, element as GraphQLInputType, [...path, index], context) ?? { kind: 'null' as const, place },
@@ -114,8 +116,8 @@ function inputOfValue(
     }
     return { kind: 'object', fields, place }
   }
-  const json = type.name === 'JSON'
-  return { kind: 'leaf', operand: slot(slots, { kind: 'variable', path, json }), current: json ? parseInput('JSON', value) : (value as Scalar), place }
+  const text = type.name === 'JSON' || type.name === 'Vector' ? type.name : null
+  return { kind: 'leaf', operand: slot(slots, { kind: 'variable', path, text }), current: text ? parseInput(text, value) : (value as Scalar), place }
 }
 
 function listInput(nodes: readonly ValueNode[], itemType: GraphQLInputType, context: InputContext & { place: Place | null }): Input {
@@ -138,7 +140,7 @@ function listInput(nodes: readonly ValueNode[], itemType: GraphQLInputType, cont
   return { kind: 'leaf', operand: slot(context.slots, { kind: 'list', items: parts }), current, place }
 }
 
-function slot(slots: Slot[], source: Slot): Operand {
+export function slot(slots: Slot[], source: Slot): Operand {
   slots.push(source)
   return { kind: 'slot', index: slots.length - 1 }
 }
@@ -153,10 +155,11 @@ export function slotValues(slots: readonly Slot[], variables: Readonly<Record<st
 }
 
 function slotValue(source: Slot, variables: Readonly<Record<string, unknown>>): Scalar | readonly Scalar[] | null {
+  if (source.kind === 'pivot') return null
   if (source.kind === 'list') return source.items.map((item) => (item.kind === 'value' ? item.value : (slotValue(item, variables) as Scalar)))
   let value: unknown = variables
   for (const step of source.path) value = (value as Record<string | number, unknown>)[step]
-  return source.json && value !== null ? parseInput('JSON', value) : (value as Scalar | readonly Scalar[] | null)
+  return source.text && value !== null ? parseInput(source.text, value) : (value as Scalar | readonly Scalar[] | null)
 }
 
 /**

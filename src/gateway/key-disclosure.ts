@@ -45,27 +45,40 @@ export type RecordKeys = (disclosure: KeyDisclosure) => Promise<void>
 /** The recipient is the principal of the entries: its organization's ledger gets the whole, and each owner's its own part. */
 export function keyRecorder(parts: KeyRecorderParts): RecordKeys {
   return async (disclosure) => {
-    const { service, organization, purpose, epoch, query } = disclosure
-    const time = parts.now()
-    const entries = entriesOf(
-      {
-        requestId: uuidV7(time, parts.entryParts.random), // one of its own: the caller's id stays in the caller's ledger
-        time,
-        principal: { subject: `service:${service}`, organization, issuer: 'concordat', roles: [], actors: [] },
-        purpose,
-        operationName: null,
-        documentSha256: sha256(query),
-        variablesText: '',
-        outcome: 'answered',
-        code: null,
-        durationMs: 0,
-        cost: 0,
-        owners: disclosure.owners.map((owner) => ownerDisclosure(owner, disclosure, parts)),
-      },
-      parts.entryParts,
-    )
-    await parts.ledger.append({ epoch: Number(epoch), entries })
+    const owners = disclosure.owners.map((owner) => ownerDisclosure(owner, disclosure, parts))
+    await parts.ledger.append({ epoch: Number(disclosure.epoch), entries: serviceEntries({ ...disclosure, owners }, parts) })
   }
+}
+
+/** What ledgers say of something that goes to a service, which is the principal of the entries. */
+export function serviceEntries(
+  {
+    service,
+    organization,
+    purpose,
+    query,
+    owners,
+  }: Pick<KeyDisclosure, 'service' | 'organization' | 'purpose' | 'query'> & { readonly owners: readonly OwnerDisclosure[] },
+  { entryParts, now }: Pick<KeyRecorderParts, 'entryParts' | 'now'>,
+): ReturnType<typeof entriesOf> {
+  const time = now()
+  return entriesOf(
+    {
+      requestId: uuidV7(time, entryParts.random), // one of its own: the caller's id stays in the caller's ledger
+      time,
+      principal: { subject: `service:${service}`, organization, issuer: 'concordat', roles: [], actors: [] },
+      purpose,
+      operationName: null,
+      documentSha256: sha256(query),
+      variablesText: '',
+      outcome: 'answered',
+      code: null,
+      durationMs: 0,
+      cost: 0,
+      owners,
+    },
+    entryParts,
+  )
 }
 
 function ownerDisclosure(owner: KeyDisclosure['owners'][number], { type, service }: KeyDisclosure, parts: KeyRecorderParts): OwnerDisclosure {

@@ -145,6 +145,8 @@ export function keysAt({ keys }: Chunk, row: number): readonly (string | null)[]
   return keys.map((column) => column[row] ?? null)
 }
 
+const SCORE: ValueType = { kind: 'builtin', name: 'Float' }
+
 type RowComparator = (a: readonly (string | null)[], aOwner: string, b: readonly (string | null)[], bOwner: string) => number
 
 export function rowComparator(list: ListPlan, catalog: Catalog): RowComparator {
@@ -159,6 +161,7 @@ export function rowComparator(list: ListPlan, catalog: Catalog): RowComparator {
   return (a, aOwner, b, bOwner) => byOrder(a, b) || (turned ? compareText(bOwner, aOwner) : compareText(aOwner, bOwner))
 }
 
+/** The type of the values that an order goes by; a vector stands for its score. */
 export function orderType(type: string, path: readonly string[], field: string, catalog: Catalog): ValueType {
   let entity = catalog.entities.get(type)
   for (const step of path) {
@@ -168,5 +171,5 @@ export function orderType(type: string, path: readonly string[], field: string, 
   }
   const value = entity?.fields.get(field)
   invariant(value?.kind === 'value', 'an order ends at a value')
-  return value.type
+  return value.vector ? SCORE : value.type
 }

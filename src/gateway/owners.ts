@@ -33,6 +33,8 @@ export interface ChoiceContext {
   /** Null while its stores cannot be reached and have never been described. */
   readonly bindingOf: (organization: string) => OrganizationBinding | null
   readonly onForbidden: 'REFUSE' | 'EXCLUDE'
+  /** Owners that are asked, of those that may be and are named; null: all. */
+  readonly within: readonly string[] | null
 }
 
 /**
@@ -59,6 +61,7 @@ export function chooseOwners(type: string, uses: readonly FieldUse[], named: rea
   for (const grant of grants) {
     const { organization } = grant
     if (named !== null && !named.includes(organization)) continue
+    if (context.within !== null && !context.within.includes(organization)) continue
     const binding = context.bindingOf(organization)
     const decision = authorize(uses, grant, binding ?? unboundOf(organization, context.catalog), context.catalog)
     // Of a type whose store was never reached nobody knows which columns it has: that is no refusal, and nothing is asked of it. What policy denies is one even then.

@@ -29,6 +29,13 @@ export function checkValues(bound: BoundPlan, slots: readonly (Scalar | readonly
       if (/(^|[^\\])(\\\\)*\\$/.test(String(value))) throw new GatewayError('BAD_USER_INPUT', 'a pattern ends in a lone backslash', { argument })
     } else if (kind === 'ids') {
       if (Array.isArray(value) && value.length > limits.pageRows) throw new GatewayError('BAD_USER_INPUT', `more than ${limits.pageRows} ids`, { argument })
+    } else if (typeof kind === 'object') {
+      // The canonical text has a comma between two elements, and none elsewhere. A row's own vector is not here yet.
+      if (value !== null && String(value).split(',').length !== kind.dimensions)
+        throw new GatewayError('BAD_USER_INPUT', `not a vector of ${kind.dimensions} dimensions`, { argument })
+    } else if (kind === 'nearestRows') {
+      if (typeof value !== 'number' || value < 1 || value > limits.pageRows)
+        throw new GatewayError('BAD_USER_INPUT', `not between 1 and ${limits.pageRows}`, { argument })
     } else {
       const max = kind === 'rows' ? limits.pageRows : limits.nestedRows
       if (typeof value !== 'number' || value < 0 || value > max) throw new GatewayError('BAD_USER_INPUT', `not between 0 and ${max}`, { argument })

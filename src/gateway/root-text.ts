@@ -9,7 +9,7 @@ import { ORGANIZATION_FIELD } from '../query/catalog.js'
 import { parseGlobalId } from '../query/global-id.js'
 import { compareText } from '../query/order.js'
 import type { AggregatePlan, ListPlan } from '../query/plan.js'
-import { hasNestedCursors, listText, member, nestedLists, NULL, objectText, sealNested, totalCountKeys, writeConnection } from './assemble.js'
+import { hasNestedCursors, listText, member, nestedLists, NULL, objectText, scoreOf, sealNested, totalCountKeys, writeConnection } from './assemble.js'
 import type { BoundRoot } from './bound-plan.js'
 import { keysAt, mergePage, type OwnerRows, type Page, isShort } from './merge.js'
 import type { AnswerError } from './outcome.js'
@@ -55,6 +55,11 @@ function writePage(route: RootRoute, root: Extract<BoundRoot, { kind: 'connectio
   const { run, errors } = context
   const missing = missingOwners(route, context)
   const path = [root.responseKey]
+  const unasked = run.unasked.get(route.index)
+  if (unasked) {
+    errors.push(answerError(unasked.error.code, { organization: unasked.organization, path }))
+    return out.ascii('null')
+  }
   const pinned = run.positions.get(list)?.pinned ?? null
   if (pinned && missing.length > 0) {
     // Keyset paging would skip the rows of an owner that served an earlier page for ever.
@@ -73,6 +78,7 @@ function writePage(route: RootRoute, root: Extract<BoundRoot, { kind: 'connectio
   for (const { organization, chunk } of owners)
     if (chunk.totalCount !== null) shareOf(organization, context.shares).texts.push(byteText(JSON.stringify({ totalCount: chunk.totalCount })))
   give(page, owners, context.shares)
+  if (list.search) giveScores(list, page, context.shares)
   writeConnection(list, { page, totalCount, hasStart: list.cursor !== null, cursorOf: cursorsOf(page, root, owners, context) }, out)
 }
 
@@ -213,6 +219,12 @@ export function give(page: Page, owners: readonly Pick<OwnerRows, 'organization'
     share.rows += 1
     for (let column = 0; column < page.columns; column += 1) share.texts.push(page.at(column, row))
   }
+}
+
+/** A score tells of a row's vector, so it is of what the owner gave. */
+function giveScores(list: ListPlan, page: Page, shares: Map<string, OwnerShare>): void {
+  if (!list.fields.some((field) => field.kind === 'edges' && field.fields.some(({ kind }) => kind === 'score'))) return
+  for (let row = 0; row < page.count; row += 1) shareOf(page.organizationOf(row), shares).texts.push(scoreOf(page.keysOf(row)))
 }
 
 /** Every piece but the first begins with the comma before its first text. */

@@ -10,8 +10,9 @@ import type { OrganizationBinding } from '../query/binding.js'
 import { parseGlobalId } from '../query/global-id.js'
 import { compareText } from '../query/order.js'
 import type { AggregatePlan, AuthorizedPlan, ListPlan, Plan } from '../query/plan.js'
-import { selectsCursor } from './assemble.js'
-import type { BoundPlan, BoundRoot } from './bound-plan.js'
+import type { Operand } from '../query/predicate.js'
+import { needsKeys } from './assemble.js'
+import type { BoundPlan, BoundRoot, Pivot } from './bound-plan.js'
 import { mixesOwners } from './first-fetch.js'
 import type { Sovereignty } from './outcome.js'
 import { type ChosenOwner, chooseOwners, type FieldRefusal } from './owners.js'
@@ -46,6 +47,12 @@ export interface RootRoute {
   readonly isMixed: boolean
 }
 
+/** The statement that gives the vector of a row that a search names. */
+export interface PivotRoute extends Pick<Task, 'owner' | 'plan' | 'connector' | 'native'> {
+  readonly rootIndex: number
+  readonly slot: number
+}
+
 /** All that one store is asked. */
 export interface StoreRoute {
   readonly organization: string
@@ -57,6 +64,8 @@ export interface Route {
   readonly roots: readonly RootRoute[]
   readonly tasks: readonly Task[]
   readonly stores: readonly StoreRoute[]
+  /** Asked before all others. */
+  readonly pivots: readonly PivotRoute[]
   readonly chosen: readonly ChosenOwner[]
   readonly leftOut: readonly { readonly organization: string; readonly code: Code }[]
   /** Where nobody fails. */
@@ -70,6 +79,8 @@ export interface Route {
 interface RootChoice {
   readonly root: BoundRoot
   readonly plans: readonly Pick<Task, 'owner' | 'list' | 'plan' | 'key'>[]
+  /** Null: there is none, or no owner that may be asked for it. */
+  readonly pivot: (Pick<Task, 'owner' | 'plan' | 'key'> & Pick<Pivot, 'slot'>) | null
 }
 
 /** Owners of every root field, before cursors say more. */
@@ -143,14 +154,17 @@ export class Routes {
     const chosen: ChosenOwner[] = []
     const leftOut: Route['leftOut'][number][] = []
     const refused: FieldRefusal[] = []
-    const choose: Choose = (type, uses, named) => {
-      const choice = chooseOwners(type, uses, named, context)
+    const choose: Choose = (type, uses, named, within = null) => {
+      const choice = chooseOwners(type, uses, named, { ...context, within })
       chosen.push(...choice.chosen)
       leftOut.push(...choice.leftOut)
       refused.push(...choice.refused)
       return choice.chosen
     }
-    const roots = bound.roots.map((root, index): RootChoice => ({ root, plans: this.#plansOf(root, index, slots, choose, request) }))
+    const roots = bound.roots.map((root, index): RootChoice => {
+      if (root.kind === 'connection' && root.pivot?.kind === 'row') return this.#searchOf(root, root.pivot, index, choose, request)
+      return { root, plans: this.#plansOf(root, index, slots, choose, request), pivot: null }
+    })
     return { bound, roots, chosen, leftOut, refused, bindings: [...bindings], routes: new Map() }
   }
 
@@ -187,9 +201,32 @@ export class Routes {
     }
   }
 
+  /**
+   * A search for what is near to a row. The vector of the caller's own row goes to every owner that is asked; a partner's is compared within that partner, whose agreement
+   * does not cover sending it on. An unknown row, a hidden one and one of a stranger give nothing, and nothing tells which.
+   */
+  #searchOf(
+    root: Extract<BoundRoot, { kind: 'connection' }>,
+    { id, list, uses, slot }: Extract<Pivot, { kind: 'row' }>,
+    index: number,
+    choose: Choose,
+    request: RouteRequest,
+  ): RootChoice {
+    const { principal, slots, shape } = request
+    const pivotOwner = pivotOwnerOf(id, list.type, request)
+    const named = namesOf(root.organizations, slots)
+    const isOwn = pivotOwner === principal.organization
+    // Names that may not be asked are refused, whatever the row.
+    const owners = choose(list.type, root.uses, named, isOwn ? null : pivotOwner === null ? [] : [pivotOwner])
+    const plans = owners.map((owner) => ({ owner, list: root.list, plan: this.#listPlan(root.list, index, owners.length, request), key: `${shape}|${index}` }))
+    const [owner] = pivotOwner === null || owners.length === 0 ? [] : choose(list.type, uses, [pivotOwner])
+    const plan: Plan = { kind: 'list', list, withKeys: false }
+    return { root, plans, pivot: owner ? { owner, plan, key: `${shape}|${index}:pivot`, slot } : null }
+  }
+
   /** Of several owners each is asked for a part of the page first; see `firstRows` of `first-fetch.ts`. */
   #listPlan(list: ListPlan, rootIndex: number, owners: number, { bound }: RouteRequest): Plan {
-    if (owners <= 1) return { kind: 'list', list, withKeys: selectsCursor(list) }
+    if (owners <= 1) return { kind: 'list', list, withKeys: needsKeys(list) }
     if (!mixesOwners(list, this.parts.catalog)) return { kind: 'list', list, withKeys: true }
     return { kind: 'list', list: { ...list, limit: { kind: 'slot', index: bound.slots.length + rootIndex } }, withKeys: true }
   }
@@ -215,8 +252,9 @@ export class Routes {
 
   #route(choice: Choice, positions: PagePositions, request: RouteRequest): Route {
     const tasks: Task[] = []
+    const pivots: PivotRoute[] = []
     const unasked = new Set<ChosenOwner>()
-    const roots = choice.roots.map(({ root, plans }, index): RootRoute => {
+    const roots = choice.roots.map(({ root, plans, pivot }, index): RootRoute => {
       const own = plans.flatMap((planned): Task[] => {
         const { owner, list } = planned
         const { pinned, places } = (list && positions.get(list)) ?? NO_POSITIONS
@@ -228,6 +266,7 @@ export class Routes {
         tasks.push(task)
         return [task]
       })
+      if (pivot) pivots.push({ rootIndex: index, owner: pivot.owner, plan: pivot.plan, slot: pivot.slot, ...this.statement(pivot, [], request) })
       const isMixed = root.kind === 'connection' && own.length > 1 && mixesOwners(root.list, this.parts.catalog)
       return { index, root, tasks: own, isMixed }
     })
@@ -237,9 +276,10 @@ export class Routes {
       roots,
       tasks,
       stores: storesOf(tasks),
+      pivots,
       ...facts,
       sovereignty: sovereigntyOf(facts, new Map(), this.parts.catalog),
-      owners: ownerBases(chosen, tasks, request.principal.organization, this.parts),
+      owners: ownerBases(chosen, [...pivots, ...tasks], request.principal.organization, this.parts),
       refusals: choice.refused.flatMap((refusal) => refusalDisclosure(refusal, request.principal.organization, this.parts) ?? []),
     }
   }
@@ -280,7 +320,8 @@ export class Routes {
   }
 }
 
-type Choose = (type: string, uses: ChosenOwner['uses'], named: readonly string[] | null) => readonly ChosenOwner[]
+/** @param within of the owners that may be asked, those to ask; null: all. */
+type Choose = (type: string, uses: ChosenOwner['uses'], named: readonly string[] | null, within?: readonly string[] | null) => readonly ChosenOwner[]
 
 /** By list of the bound plan; those of first pages are not here. */
 export type PagePositions = ReadonlyMap<ListPlan, Positions>
@@ -303,13 +344,24 @@ function namesKey(request: RouteRequest): string {
     request.bound.roots.map((root) => {
       if (root.kind === 'nodes') return [...root.lists.keys()].map((type) => nodeOwners(root, type, request))
       if (root.kind === 'lookup') return operandValue(root.organization, request.slots)
+      if (root.kind === 'connection' && root.pivot?.kind === 'row')
+        return [namesOf(root.organizations, request.slots), pivotOwnerOf(root.pivot.id, root.list.type, request)]
       return 'organizations' in root ? namesOf(root.organizations, request.slots) : null
     }),
   )
 }
 
-function nodeOwners(root: Extract<BoundRoot, { kind: 'nodes' }>, type: string, { slots, authority }: RouteRequest): readonly string[] {
-  const ids = [operandValue(root.ids, slots)].flat().map((id) => parseGlobalId(String(id)))
+function nodeOwners({ ids }: Extract<BoundRoot, { kind: 'nodes' }>, type: string, request: RouteRequest): readonly string[] {
+  return ownersOfIds(ids, type, request)
+}
+
+/** Null: the id is none of this type, or of an owner that may not be asked. */
+function pivotOwnerOf(id: Operand, type: string, request: RouteRequest): string | null {
+  return ownersOfIds(id, type, request)[0] ?? null
+}
+
+function ownersOfIds(operand: Operand, type: string, { slots, authority }: RouteRequest): readonly string[] {
+  const ids = [operandValue(operand, slots)].flat().map((id) => parseGlobalId(String(id)))
   const named = ids.flatMap((id) => (id?.type === type && authority.owners.get(id.organization)?.types.has(type) ? [id.organization] : []))
   return [...new Set(named)].sort(compareText)
 }

@@ -13,6 +13,7 @@ import type { Scalar } from '../query/predicate.js'
 import type { ApiIndex } from './api-schema.js'
 import type { BoundPlan } from './bound-plan.js'
 import type { CursorPlace, Cursors } from './cursor.js'
+import type { Embeddings } from './embedding.js'
 import type { Operation } from './operation.js'
 import type { PagePositions, Route } from './route.js'
 
@@ -31,6 +32,8 @@ export interface EngineParts {
   readonly index: ApiIndex
   readonly organizations: ReadonlyMap<string, EngineOrganization>
   readonly cursors: Cursors
+  /** Null: nobody makes vectors of texts here. */
+  readonly embeddings: Embeddings | null
   readonly gatewayJurisdiction: string
   readonly limits: EngineLimits
 }
@@ -70,9 +73,18 @@ export type Slots = readonly (Scalar | readonly Scalar[] | null)[]
 
 export interface Run extends EngineRequest {
   readonly bound: BoundPlan
-  readonly slots: Slots
+  readonly slots: (Scalar | readonly Scalar[] | null)[]
   readonly route: Route
   readonly positions: PagePositions
+  /** Root fields for which nothing is asked, since the row that they start from has not been found or could not be had: with the failure, where there is one. */
+  readonly unasked: Map<number, Unasked | null>
+}
+
+/** Why a search was not made: the row's owner failed, or the service that makes vectors of texts, which is no store. */
+export interface Unasked {
+  readonly organization: string
+  readonly isStore: boolean
+  readonly error: GatewayError
 }
 
 /** Unsealed cursors of one root field. */

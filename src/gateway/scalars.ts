@@ -2,7 +2,7 @@
  * The scalar types of the API, and how their values come in: `parseInput` takes what a variable holds, `parseLiteral` what stands in the document. Both give the
  * canonical form that `query/predicate.ts` describes, so that equal values are equal texts, and no digit is lost on the way.
  *
- * The engine calls these two and not the methods of the `GraphQLScalarType`s, which check in the same way but keep JSON as a value (stitching needs it so), and
+ * The engine calls these two and not the methods of the `GraphQLScalarType`s, which check in the same way but keep JSON and vectors as values (stitching needs it so), and
  * cannot tighten `String` and `ID`, whose types belong to graphql-js.
  */
 import type { ValueNode } from 'graphql'
@@ -45,6 +45,8 @@ export function parseInput(scalar: BuiltinScalar, value: unknown): Scalar {
       return typeof value === 'string' ? TEXTUAL[scalar](value) : refuse(`\`${scalar}\` must be a string`)
     case 'JSON':
       return jsonText(value, 0)
+    case 'Vector':
+      return vectorText(value)
   }
 }
 
@@ -55,6 +57,7 @@ export function parseInput(scalar: BuiltinScalar, value: unknown): Scalar {
  */
 export function parseLiteral(scalar: BuiltinScalar, node: ValueNode): Scalar {
   if (scalar === 'JSON') return jsonLiteral(node, 0)
+  if (scalar === 'Vector') return vectorText(node.kind === Kind.LIST ? node.values.map(numberOf) : null)
   switch (node.kind) {
     case Kind.INT:
       if (scalar === 'ID') return node.value
@@ -177,6 +180,22 @@ function uuid(value: string): string {
   return fits ? value.toLowerCase() : refuse('`UUID` must be 32 hexadecimal digits in the groups 8-4-4-4-12')
 }
 
+/** A JSON list of the numbers as float4 holds them, which is what stores compute with; the dimension is checked where the field is known. */
+function vectorText(value: unknown): string {
+  if (!Array.isArray(value) || value.length === 0) return refuse('`Vector` must be a list of numbers')
+  return `[${value.map(vectorElement).join(',')}]`
+}
+
+function vectorElement(value: unknown): string {
+  const element = typeof value === 'number' ? Math.fround(value) : Number.NaN
+  // Minus zero becomes zero.
+  return Number.isFinite(element) ? String(element + 0) : refuse('`Vector` must be a list of finite numbers that single precision holds')
+}
+
+function numberOf(node: ValueNode): number {
+  return node.kind === Kind.INT || node.kind === Kind.FLOAT ? Number(node.value) : Number.NaN
+}
+
 /** Compact JSON of a value that came from JSON. */
 function jsonText(value: unknown, depth: number): string {
   if (depth > JSON_DEPTH_MAX) return refuse(`\`JSON\` must not be nested deeper than ${JSON_DEPTH_MAX} levels`)
@@ -229,21 +248,22 @@ const DESCRIPTIONS = {
   Date: 'A day: `2026-03-01`.',
   UUID: 'A UUID in lower case.',
   JSON: 'A JSON value; its numbers keep their text.',
+  Vector: 'A list of finite numbers, each as single precision holds it.',
 } as const
 
 /** The scalar types that GraphQL does not have by itself. */
-export const SCALAR_TYPES: readonly GraphQLScalarType[] = (['BigInt', 'Decimal', 'DateTime', 'LocalDateTime', 'Date', 'UUID', 'JSON'] as const).map(
+export const SCALAR_TYPES: readonly GraphQLScalarType[] = (['BigInt', 'Decimal', 'DateTime', 'LocalDateTime', 'Date', 'UUID', 'JSON', 'Vector'] as const).map(
   (name) =>
     new GraphQLScalarType<unknown, unknown>({
       name,
       description: DESCRIPTIONS[name],
       parseValue: (value) => {
         const canonical = parseInput(name, value)
-        return name === 'JSON' ? value : canonical
+        return name === 'JSON' || name === 'Vector' ? value : canonical
       },
       parseLiteral: (node) => {
         const canonical = parseLiteral(name, node)
-        return name === 'JSON' ? valueFromASTUntyped(node) : canonical
+        return name === 'JSON' || name === 'Vector' ? valueFromASTUntyped(node) : canonical
       },
     }),
 )

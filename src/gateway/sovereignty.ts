@@ -79,7 +79,12 @@ export function notGiven<T extends OwnerDisclosure>(owners: readonly T[]): reado
 }
 
 /** By owner and rule: what is used of it, where its rows lie and what its stores are asked. */
-export function ownerBases(chosen: readonly ChosenOwner[], tasks: readonly Task[], home: string, parts: EngineParts): readonly OwnerBase[] {
+export function ownerBases(
+  chosen: readonly ChosenOwner[],
+  tasks: readonly Pick<Task, 'owner' | 'plan' | 'connector' | 'native'>[],
+  home: string,
+  parts: EngineParts,
+): readonly OwnerBase[] {
   return sourcesOf(chosen, parts.catalog).map(({ organization, source, types }) => {
     const own = tasks.filter((task) => task.owner.organization === organization && types.some(({ type }) => type === typeOf(task.plan)))
     const stores = [...new Set(own.flatMap((task) => task.connector?.store ?? []))]

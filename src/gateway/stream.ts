@@ -7,7 +7,7 @@ import type { Answer, Chunk } from '../connectors/connector.js'
 import { type Bytes, type ByteText, Texts } from '../connectors/texts.js'
 import { GatewayError, invariant } from '../errors.js'
 import type { ConnectionField, ListPlan } from '../query/plan.js'
-import { edgeTexts, nodesIn, pageInfoText, totalCountKeys } from './assemble.js'
+import { connectionName, edgeTexts, nodesIn, pageInfoText, totalCountKeys } from './assemble.js'
 import type { BoundPlan, BoundRoot } from './bound-plan.js'
 import { keysAt, rowComparator } from './merge.js'
 import type { AnswerError } from './outcome.js'
@@ -47,11 +47,11 @@ export function canStream({ roots }: BoundPlan): boolean {
   return roots.every((root) => root.kind !== 'connection' || isForward(root.list)) && roots.some((root) => root.kind === 'connection')
 }
 
-function isForward({ backward, fields }: ListPlan): boolean {
+function isForward({ backward, search, fields }: ListPlan): boolean {
   const rows = fields.findIndex(({ kind }) => kind === 'nodes' || kind === 'edges')
   const isOnly = fields.filter(({ kind }) => kind === 'nodes' || kind === 'edges').length === 1
   const columns = fields.reduce((sum, field) => sum + (field.kind === 'nodes' ? 1 : field.kind === 'edges' ? nodesIn(field) : 0), 0)
-  return !backward && isOnly && columns === 1 && fields.slice(0, rows).every(({ kind }) => kind === 'typename' || kind === 'totalCount')
+  return !backward && search === null && isOnly && columns === 1 && fields.slice(0, rows).every(({ kind }) => kind === 'typename' || kind === 'totalCount')
 }
 
 export class StreamedData {
@@ -104,7 +104,7 @@ export class StreamedData {
         separator = ','
         switch (field.kind) {
           case 'typename':
-            out.ascii(JSON.stringify(`${list.type}Connection`))
+            out.ascii(JSON.stringify(connectionName(list)))
             break
           case 'totalCount':
             out.ascii(totalCount === null ? 'null' : String(totalCount))
@@ -206,7 +206,11 @@ class StreamedPage {
     if (this.count > 0) out.ascii(',')
     if (field.kind === 'nodes') out.addAll(column.joined(to, from))
     else {
-      const page = { count: to - from, at: (_column: number, row: number): ByteText => column.at(from + row) }
+      const page = {
+        count: to - from,
+        at: (_column: number, row: number): ByteText => column.at(from + row),
+        keysOf: (row: number) => keysAt(chunk, from + row),
+      }
       const edges = edgeTexts(field, this.root.list, 0, { page, cursorOf: (row) => this.sealed(keysAt(chunk, from + row), owner) })
       out.add(edges.join(',') as ByteText) // the brand: of bytes and commas
     }

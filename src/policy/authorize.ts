@@ -8,7 +8,7 @@ import type { Mask, ViewField } from '../query/plan.js'
 import type { OwnerGrant, TypeGrant } from './authority.js'
 
 /** How an operation touches a field: `select` puts it in the answer, all else are input positions. */
-export type UseKind = 'select' | 'equal' | 'range' | 'text' | 'null' | 'related' | 'order' | 'group' | 'measure' | 'countDistinct'
+export type UseKind = 'select' | 'equal' | 'range' | 'text' | 'null' | 'related' | 'order' | 'group' | 'measure' | 'countDistinct' | 'search'
 
 export interface Use {
   readonly type: string

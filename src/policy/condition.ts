@@ -197,6 +197,7 @@ function operatorsOf(field: ValueField): readonly string[] {
   if (field.type.kind === 'enum') return EQUALITY
   switch (field.type.name) {
     case 'JSON':
+    case 'Vector':
       return ['isNull']
     case 'ID':
     case 'Boolean':

@@ -40,7 +40,7 @@ function fits(kind: Kind, field: ValueField): boolean {
   const name = field.type.kind === 'enum' ? 'enum' : field.type.name
   switch (kind) {
     case 'constant':
-      return name !== 'JSON'
+      return name !== 'JSON' && name !== 'Vector'
     case 'redact':
     case 'pseudonym':
       return name === 'String' || name === 'ID'

@@ -2,10 +2,20 @@
  * The contract as data: the entity types that organizations share, without anything physical. Made from `schema/*.graphql` by `gateway/contract.ts`; pure.
  */
 
-export type BuiltinScalar = 'ID' | 'String' | 'Int' | 'Float' | 'Boolean' | 'BigInt' | 'Decimal' | 'DateTime' | 'LocalDateTime' | 'Date' | 'UUID' | 'JSON'
+export type BuiltinScalar =
+  'ID' | 'String' | 'Int' | 'Float' | 'Boolean' | 'BigInt' | 'Decimal' | 'DateTime' | 'LocalDateTime' | 'Date' | 'UUID' | 'JSON' | 'Vector'
 
 export type ValueType =
   { readonly kind: 'builtin'; readonly name: BuiltinScalar } | { readonly kind: 'enum'; readonly name: string; readonly values: readonly string[] }
+
+export type VectorMetric = 'COSINE' | 'L2' | 'INNER_PRODUCT'
+
+/** Where vectors of a field lie: only those of one space are comparable. */
+export interface VectorSpace {
+  readonly model: string
+  readonly dimensions: number
+  readonly metric: VectorMetric
+}
 
 /** A value of the row itself. `required` is the contract's `!`: the least disclosure of the type. */
 export interface ValueField {
@@ -15,6 +25,8 @@ export interface ValueField {
   readonly type: ValueType
   readonly list: boolean
   readonly required: boolean
+  /** Of a field of type `Vector`; null for all others. */
+  readonly vector: VectorSpace | null
 }
 
 /** A relation to one row or none. Always nullable: the target may be hidden. Its columns are the binding's business. */

@@ -32,7 +32,7 @@ export function compareNullable(key: SortKey, a: string | null, b: string | null
   return key.descending ? -order : order
 }
 
-/** Compares two values of one type by their sort-key texts; JSON has no order and compares as its text. */
+/** Compares two values of one type by their sort-key texts; JSON and vectors have no order and compare as their texts. */
 export function compareSortKeys(type: ValueType, a: string, b: string): number {
   if (type.kind === 'enum') return compareText(a, b)
   switch (type.name) {
@@ -50,6 +50,8 @@ export function compareSortKeys(type: ValueType, a: string, b: string): number {
     case 'Boolean':
     case 'UUID':
     case 'JSON':
+      return compareText(a, b)
+    case 'Vector':
       return compareText(a, b)
   }
 }

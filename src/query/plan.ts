@@ -3,7 +3,7 @@
  * and the readable views of `AuthorizedPlan` say what each type looks like to the caller.
  */
 import type { OrganizationBinding, TableBinding } from './binding.js'
-import type { Catalog } from './catalog.js'
+import type { Catalog, VectorMetric } from './catalog.js'
 import type { Operand, Predicate } from './predicate.js'
 
 /** One key of an order: a value field, or a value field reached through to-one relations (`path` of relation names before `field`). */
@@ -43,10 +43,24 @@ export type ConnectionField =
 export type EdgeField =
   | { readonly kind: 'typename'; readonly responseKey: string }
   | { readonly kind: 'cursor'; readonly responseKey: string }
+  /** How near the row is: the first sort value of a search. */
+  | { readonly kind: 'score'; readonly responseKey: string }
   | { readonly kind: 'node'; readonly responseKey: string; readonly row: RowSelection }
 export interface PageInfoField {
   readonly kind: 'typename' | 'hasNextPage' | 'hasPreviousPage' | 'startCursor' | 'endCursor'
   readonly responseKey: string
+}
+
+/**
+ * What rows are near to. Such a list is ordered by this field, nearest first, and has no rows without a score: where the vector is null or has no direction. Higher is
+ * nearer under every metric: 1 - cosine distance, -L2, inner product. Finite float8, computed from elements of float4.
+ */
+export interface Search {
+  /** A vector of the list's type. */
+  readonly field: string
+  readonly metric: VectorMetric
+  /** The vector's canonical text; null where nothing is near to it. */
+  readonly to: Operand
 }
 
 /** A page of rows. The owner's key in its own type always closes the order; the organization before it, where owners are merged. */
@@ -55,6 +69,8 @@ export interface ListPlan {
   /** Two-valued, over the readable view. */
   readonly where: Predicate
   readonly order: readonly OrderKey[]
+  /** Null: rows are not searched for. */
+  readonly search: Search | null
   /** Rows of the page (`first` or `last`), an Int. */
   readonly limit: Operand
   readonly backward: boolean

@@ -24,6 +24,7 @@ export function valueJson(type: ValueType, sortKey: string | null): string {
       return NON_FINITE.has(sortKey) ? 'null' : sortKey
     case 'Boolean':
     case 'JSON':
+    case 'Vector':
       return sortKey
     case 'DateTime':
       return isCommonEra(sortKey) ? jsonString(`${sortKey}Z`) : 'null'
@@ -85,6 +86,8 @@ export function operandSortKey(type: ValueType, native: NativeType | null, value
     case 'String':
     case 'JSON':
       return typeof value === 'string' && isStorableText(value) ? value : null
+    case 'Vector':
+      return null // vectors are searched for, and never compared
   }
 }
 

@@ -121,6 +121,7 @@ const OPERANDS: Readonly<Record<BuiltinScalar, readonly Scalar[]>> = {
   LocalDateTime: ['2026-03-01T22:14:03.120511', '2026-03-01T22:14:03.1', '1970-01-01T00:00:00', '0001-01-01T00:00:00', '9999-12-31T23:59:59.999999'],
   Date: ['2026-03-01', '1970-01-01', '0001-01-01', '9999-12-31', '2024-02-29'],
   JSON: ['{}', '[]', '"x"', '1', '1.0', 'null', '{"a":1}', '{"a":1.000}', '[2]', '["a"]', '{"a":{"b":["x"]}}', '{"b":2}', '[[]]', '{"é\\"%s":"😀"}', '{"":{}}'],
+  Vector: ['[1,0,0]', '[0,0,0]', '[3,4,0]', '[-0.5,0.25,2]', '[1,1,1]', '[3.4028234663852886e+38,0,1]', '[1.401298464324817e-45,0,0]'],
 }
 
 function operands(type: ValueType): readonly Scalar[] {
@@ -160,9 +161,19 @@ function list(name: string, type: ValueType, options: ColumnOptions): Column {
   return columnOf(name, { type, list: true }, { ...options, declared: `${options.declared}[]`, native: options.native ?? options.declared })
 }
 
+/** An array in the store, of which the contract knows a vector of three dimensions. */
+function vector(name: string, options: ColumnOptions): Column {
+  const { field, bound, ...column } = columnOf(
+    name,
+    { type: builtin('Vector'), list: true },
+    { ...options, declared: `${options.declared}[]`, native: options.declared },
+  )
+  return { ...column, bound, field: { ...field, list: false, vector: { model: 'm', dimensions: 3, metric: 'COSINE' } } }
+}
+
 function columnOf(name: string, { type, list: isList }: { readonly type: ValueType; readonly list: boolean }, options: ColumnOptions): Column {
   const { column, declared, native = declared, texts, required = false, values = null, multiply = null } = options
-  const field: ValueField = { kind: 'value', name, description: null, type, list: isList, required }
+  const field: ValueField = { kind: 'value', name, description: null, type, list: isList, required, vector: null }
   const bound: ColumnBinding = { kind: 'column', column, native, array: isList, nullable: !required, values, multiply }
   return { field, bound, declared, texts: required ? texts : withNulls(texts) }
 }
@@ -172,7 +183,7 @@ function withNulls(texts: readonly StoredValue[]): StoredValue[] {
 }
 
 function constant(name: string, type: ValueType, value: Scalar | null): Column {
-  const field: ValueField = { kind: 'value', name, description: null, type, list: false, required: false }
+  const field: ValueField = { kind: 'value', name, description: null, type, list: false, required: false, vector: null }
   return { field, bound: { kind: 'constant', value }, declared: '', texts: [] }
 }
 
@@ -276,6 +287,23 @@ const THING_COLUMNS: readonly Column[] = [
   list('uuids', builtin('UUID'), { column: 'uuids', declared: 'uuid', texts: [[], UUIDS] }),
   list('stages', STAGE, { column: 'stages', declared: 'text', texts: [[], ['Old', 'new'], ['ZERO', null], ['new']] }),
   list('documents', builtin('JSON'), { column: 'documents', declared: 'jsonb', texts: [[], ['{"a": 1}', '"x"', '[1, 2]'], ['null', null]] }),
+  vector('embedding', {
+    column: 'embed"ding',
+    declared: 'real',
+    texts: [
+      ...[
+        ['1', '0', '0'],
+        ['0', '0', '0'],
+        ['3', '4', '0'],
+        ['-0.5', '0.25', '2'],
+        ['2', '0', '0'],
+        ['1', '2'],
+        ['1', null, '2'],
+        ['NaN', '0', '1'],
+      ],
+      ...[[], ['3.4028235e+38', '1', '-1'], ['1e-45', '0', '0'], ['Infinity', '0', '0'], ['0.1', '0.2', '0.3'], ['-1', '0', '0'], ['-0', '1e-05', '1e+15']],
+    ],
+  }),
   constant('label', builtin('String'), 'con"st%s \\ \'$1'),
   constant('level', builtin('Int'), -7),
   constant('nothing', builtin('Decimal'), null),
@@ -457,9 +485,9 @@ const GHOST: EntityType = {
   singular: 'ghost',
   plural: 'ghosts',
   fields: new Map<string, Field>([
-    ['key', { kind: 'value', name: 'key', description: null, type: builtin('ID'), list: false, required: true }],
-    ['name', { kind: 'value', name: 'name', description: null, type: builtin('String'), list: false, required: false }],
-    ['sightings', { kind: 'value', name: 'sightings', description: null, type: builtin('Int'), list: false, required: false }],
+    ['key', { kind: 'value', name: 'key', description: null, type: builtin('ID'), list: false, required: true, vector: null }],
+    ['name', { kind: 'value', name: 'name', description: null, type: builtin('String'), list: false, required: false, vector: null }],
+    ['sightings', { kind: 'value', name: 'sightings', description: null, type: builtin('Int'), list: false, required: false, vector: null }],
     toMany('things', 'Thing', 'ghost'),
   ]),
   seriesTime: null,

@@ -28,7 +28,7 @@ import type { ContractData } from './contract-data.js'
 import { ORGANIZATION } from './contract-data.js'
 
 type Shown = Exclude<ViewField, { kind: 'absent' }>
-type Use = 'equal' | 'range' | 'text' | 'null' | 'related' | 'order' | 'group' | 'measure' | 'countDistinct'
+type Use = 'equal' | 'range' | 'text' | 'null' | 'related' | 'order' | 'group' | 'measure' | 'countDistinct' | 'search'
 
 /** What `authorize` allows (see policy/authorize.ts). */
 function isUsable(shown: Shown | undefined, use: Use): boolean {
@@ -168,7 +168,7 @@ export class Draw {
     const revealNulls = this.chance(30)
     const name = field.type.kind === 'enum' ? 'enum' : field.type.name
     const masks: Mask[] = field.required ? [] : [{ kind: 'null' }]
-    if (!field.list && name !== 'JSON') masks.push({ kind: 'constant', value: this.scalar(field.type) })
+    if (!field.list && name !== 'JSON' && name !== 'Vector') masks.push({ kind: 'constant', value: this.scalar(field.type) })
     if (this.canBePseudonym(field)) masks.push(this.pseudonym(`${entity.name}.${field.name}`), { kind: 'redact', keepLast: this.count(0, 4), revealNulls })
     if (!field.list && (name === 'Int' || name === 'BigInt'))
       masks.push({ kind: 'generalize', step: this.pick(['1', '7', '1000', '999999999999999999']), revealNulls })
@@ -221,12 +221,13 @@ export class Draw {
     return bound?.kind !== 'table' || bound.columns.has(field.name)
   }
 
+  /** Neither ordered nor equal to another: JSON, and vectors. */
   private isJson(field: ValueField): boolean {
-    return field.type.kind === 'builtin' && field.type.name === 'JSON'
+    return field.type.kind === 'builtin' && (field.type.name === 'JSON' || field.type.name === 'Vector')
   }
 
   private isOrdered(field: ValueField): boolean {
-    return field.type.kind === 'builtin' && !['ID', 'Boolean', 'JSON'].includes(field.type.name)
+    return field.type.kind === 'builtin' && !['ID', 'Boolean', 'JSON', 'Vector'].includes(field.type.name)
   }
 
   private entity(type: string): EntityType {
@@ -239,7 +240,25 @@ export class Draw {
 
   plan(root: string, grant: OwnerGrant): Plan {
     if (this.chance(30)) return { kind: 'aggregate', aggregate: this.aggregate(root, grant) }
+    const vectors = this.usable(this.entity(root), 'search', grant).filter((field) => field.vector)
+    if (vectors.length > 0 && this.chance(30)) return { kind: 'list', withKeys: true, list: this.search(root, grant, this.pick(vectors)) }
     return { kind: 'list', withKeys: true, list: this.list(root, grant, { depth: 2, path: 'root' }) }
+  }
+
+  private search(type: string, grant: OwnerGrant, { name, type: vector }: ValueField): ListPlan {
+    const path = 'root'
+    const fields = this.some(['typename', 'edges', 'edges'] as const, 70).map((kind): ConnectionField => {
+      const responseKey = this.key()
+      return kind === 'edges'
+        ? { kind, responseKey, fields: this.edge(type, grant, { depth: 1, path: `${path}.${responseKey}` }, ['score', 'node', 'typename']) }
+        : { kind, responseKey }
+    })
+    return {
+      ...{ type, where: this.where(this.entity(type), grant, this.count(0, 1)), path, fields, backward: false, cursor: null },
+      order: [{ path: [], field: name, descending: true, nulls: 'last' }],
+      search: { field: name, metric: this.pick(['COSINE', 'L2', 'INNER_PRODUCT'] as const), to: this.operand(this.scalar(vector)) },
+      limit: this.operand(this.pick([1, 2, 3, 5, 20, 1_000])),
+    }
   }
 
   list(type: string, grant: OwnerGrant, { depth, path }: { readonly depth: number; readonly path: string }): ListPlan {
@@ -256,6 +275,7 @@ export class Draw {
       type,
       where: this.where(this.entity(type), grant, this.count(0, 2)),
       order: this.order(type, grant),
+      search: null,
       limit: this.operand(this.pick([0, 1, 2, 3, 5, 20, 1_000, 1_000])),
       backward: this.chance(30),
       cursor: null,
@@ -264,8 +284,13 @@ export class Draw {
     }
   }
 
-  private edge(type: string, grant: OwnerGrant, at: { readonly depth: number; readonly path: string }): EdgeField[] {
-    return this.some(['typename', 'cursor', 'node', 'cursor'] as const, 55).map((kind) => {
+  private edge(
+    type: string,
+    grant: OwnerGrant,
+    at: { readonly depth: number; readonly path: string },
+    kinds: readonly EdgeField['kind'][] = ['typename', 'cursor', 'node', 'cursor'],
+  ): EdgeField[] {
+    return this.some(kinds, 55).map((kind) => {
       const responseKey = this.key()
       return kind === 'node' ? { kind, responseKey, row: this.row(type, grant, { depth: at.depth, path: `${at.path}.${responseKey}` }) } : { kind, responseKey }
     })
@@ -358,6 +383,7 @@ export class Draw {
         return { kind: 'compare', field: field.name, op: this.pick(COMPARE), operand: this.operand(this.seen(entity, field, grant)) }
       case 'equal':
         if (field.list) return { kind: 'listContains', field: field.name, operand: this.operand(scalars(2)) }
+        if (field.vector) return { kind: 'isNull', field: field.name }
         if (this.isJson(field)) return { kind: 'jsonContains', field: field.name, operand: this.operand(this.scalar(field.type)) }
         if (this.chance(40)) return { kind: 'in', field: field.name, operand: this.operand(scalars(4)) }
         return { kind: 'compare', field: field.name, op: '=', operand: this.operand(this.seen(entity, field, grant)) }

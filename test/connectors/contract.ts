@@ -163,7 +163,7 @@ export function connectorContract(name: string, makeHarness: MakeHarness): void 
           'ACTIVE',
         ]
         const fields = [...(data.catalog.entities.get('Thing')?.fields.values() ?? [])].filter(
-          (field) => field.kind === 'value' && !field.list && field.type.name !== 'JSON',
+          (field) => field.kind === 'value' && !field.list && !field.vector && field.type.name !== 'JSON',
         )
         const asked = shapes.flatMap((claim) =>
           fields.flatMap(({ name: field }) => {
@@ -341,7 +341,7 @@ function list(type: string, where: Predicate): Plan {
   return {
     kind: 'list',
     withKeys: true,
-    list: { type, where, order: [], limit: { kind: 'constant', value: 1_000 }, backward: false, cursor: null, fields, path: 'root' },
+    list: { type, where, order: [], search: null, limit: { kind: 'constant', value: 1_000 }, backward: false, cursor: null, fields, path: 'root' },
   }
 }
 

@@ -12,6 +12,7 @@ type User @entity {
 type Agent @entity {
   key: ID!  "Shown to \\"people\\"." name: String!  status: AgentStatus!  tags: [String!]  configuration: JSON
   monthlyBudget: Decimal  maxConcurrency: Int  createdAt: DateTime!
+  embedding: Vector @vector(model: "m", dimensions: 3)
   owner: User
   executions: [WorkflowExecution!] @inverse(of: "agent")
 }
@@ -55,6 +56,10 @@ describe('apiSchema', () => {
         pageInfo { hasNextPage endCursor }
       }
     }`,
+    `query Alike($id: ID!) {
+      agentsNearest(to: { id: $id }, k: 2, where: { status: { eq: ACTIVE }, not: { id: { eq: $id } } }) { edges { score node { organization name embedding } } }
+    }`,
+    `{ agentsNearest(to: { vector: [1, 0.5, -2e-3] }, k: 2, field: EMBEDDING, metric: L2, organizations: ["aurora"]) { edges { score } } }`,
     `query Overview @sovereignty(onUnavailable: FAIL) {
       agents(first: 1, orderBy: [{ createdAt: DESC }]) { totalCount nodes { organization name } pageInfo { hasNextPage } }
       each: agentsAggregate(groupBy: [{ field: ORGANIZATION }]) { groups { keys { organization } count } }
@@ -157,6 +162,8 @@ describe('apiIndex', () => {
     expect(index.roots.get('execution')).toEqual({ kind: 'lookup', type: 'WorkflowExecution' })
     expect(index.roots.get('executions')).toEqual({ kind: 'connection', type: 'WorkflowExecution' })
     expect(index.roots.get('executionsAggregate')).toEqual({ kind: 'aggregate', type: 'WorkflowExecution' })
+    expect(index.roots.get('agentsNearest')).toEqual({ kind: 'nearest', type: 'Agent' })
+    expect([...(index.types.get('Agent')?.vectorFields ?? [])]).toEqual([['EMBEDDING', 'embedding']])
     expect(['node', 'nodes', 'organizations'].map((name) => index.roots.get(name)?.kind)).toEqual(['node', 'nodes', 'organizations'])
     expect([...index.roots.keys()].sort()).toEqual(Object.keys(apiSchema(catalogOf(PLATFORM)).getQueryType()?.getFields() ?? {}).sort())
   })
@@ -166,7 +173,7 @@ describe('apiIndex', () => {
     expect([...(agent?.fields ?? [])].map(([name, { kind }]) => [name, kind])).toEqual([
       ['id', 'id'],
       ['organization', 'organization'],
-      ...['key', 'name', 'status', 'tags', 'configuration', 'monthlyBudget', 'maxConcurrency', 'createdAt'].map((name) => [name, 'value']),
+      ...['key', 'name', 'status', 'tags', 'configuration', 'monthlyBudget', 'maxConcurrency', 'createdAt', 'embedding'].map((name) => [name, 'value']),
       ['owner', 'toOne'],
       ['executions', 'list'],
       ['executionsAggregate', 'aggregate'],

@@ -60,7 +60,7 @@ describe('an owner one of whose stores was never reached', () => {
       validUntilMs: 1,
     }
     const bindingOf = (organization: string) => (organization === 'borealis' ? { organization, types: new Map() } : null)
-    const context = { authority, home: 'aurora', catalog, bindingOf, onForbidden: 'REFUSE' as const }
+    const context = { authority, home: 'aurora', catalog, bindingOf, onForbidden: 'REFUSE' as const, within: null }
     const { chosen, leftOut } = chooseOwners('User', [{ type: 'User', field: 'name', how: 'equal', place: null }], null, context)
     expect([chosen.map(({ organization }) => organization), leftOut]).toEqual([['borealis'], []])
   })

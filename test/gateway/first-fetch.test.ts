@@ -71,6 +71,7 @@ describe('rows of several owners are taken to be mixed', () => {
     type: 'Item',
     where: { kind: 'all' },
     order: keys.map((key) => ({ ...key, descending: false, nulls: 'last' })),
+    search: null,
     limit: { kind: 'constant', value: 50 },
     backward: false,
     cursor: null,

@@ -27,6 +27,7 @@ function listOf({ descending, nulls, backward }: Order): ListPlan {
     type: 'Item',
     where: { kind: 'all' },
     order: [{ path: [], field: 'rank', descending, nulls }],
+    search: null,
     limit: { kind: 'constant', value: 0 },
     backward,
     cursor: null,

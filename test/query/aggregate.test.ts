@@ -8,7 +8,7 @@ import type { Operand, Scalar } from '../../src/query/predicate.js'
 
 const value = (name: string, type: BuiltinScalar): [string, ValueField] => [
   name,
-  { kind: 'value', name, description: null, type: { kind: 'builtin', name: type }, list: false, required: false },
+  { kind: 'value', name, description: null, type: { kind: 'builtin', name: type }, list: false, required: false, vector: null },
 ]
 const entity: EntityType = {
   name: 'Agent',

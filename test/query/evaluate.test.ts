@@ -10,7 +10,7 @@ import type { Predicate, Scalar } from '../../src/query/predicate.js'
 const STATUS: ValueType = { kind: 'enum', name: 'Status', values: ['ACTIVE', 'PAUSED'] }
 const field = (name: string, type: BuiltinScalar | ValueType, list = false): [string, Field] => [
   name,
-  { kind: 'value', name, description: null, type: typeof type === 'string' ? { kind: 'builtin', name: type } : type, list, required: false },
+  { kind: 'value', name, description: null, type: typeof type === 'string' ? { kind: 'builtin', name: type } : type, list, required: false, vector: null },
 ]
 const entity: EntityType = {
   name: 'Agent',

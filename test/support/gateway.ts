@@ -31,6 +31,8 @@ export interface TestOrganization {
   readonly jurisdiction?: string
   /** As under `organizations.<id>.bindings` of the configuration. */
   readonly bindings?: Readonly<Record<string, unknown>>
+  /** As under `organizations.<id>.embeddings`. */
+  readonly embeddings?: Readonly<Record<string, unknown>>
   /** As under `roles` of a roles file; absent: the organization has no roles file. */
   readonly roles?: Readonly<Record<string, unknown>>
   /** Settings of the store `main` besides its URL, such as `{ pool: { max: 2 } }`. */
@@ -461,6 +463,7 @@ function writeConfig(folder: string, { options, ids, postgres, databases, partie
       ledgerKey: { file: `keys/${id}.ledger.pem` },
       stores: { main: { kind: 'postgres', url: postgres.url(databaseOf(databases, id), GATEWAY_ROLE), ...store, ...own?.store }, ...options.moreStores?.[id] },
       ...(bindings ? { bindings } : {}),
+      ...(own?.embeddings && { embeddings: own.embeddings }),
     }
     return [id, settings] as const
   })

@@ -159,6 +159,7 @@ export async function stitchedWorld(postgres: TestPostgres): Promise<StitchedWor
         index: apiIndex(catalog),
         organizations,
         cursors: cursors(Buffer.alloc(32, 1)),
+        embeddings: null,
         gatewayJurisdiction: 'DE',
         limits: { ...LIMITS, ...limits },
       }),

@@ -20,7 +20,8 @@ CREATE TABLE agents (
   max_concurrency integer CHECK (max_concurrency > 0),
   created_at timestamptz NOT NULL,
   updated_at timestamptz,
-  owner_key bigint
+  owner_key bigint,
+  embedding real[]
 );
 COMMENT ON TABLE agents IS 'A program that works on its own with a language model, within limits that its owner sets.';
 COMMENT ON COLUMN agents.monthly_budget IS 'What it may spend in a month, in euros.';

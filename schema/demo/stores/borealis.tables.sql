@@ -20,7 +20,8 @@ CREATE TABLE ops.bots (
   parallel_max smallint CHECK (parallel_max > 0),
   created_on timestamptz NOT NULL,
   changed_on timestamptz,
-  person_id bigint
+  person_id bigint,
+  features real[]
 );
 COMMENT ON COLUMN ops.bots.state IS '1 active, 2 paused, 9 archived';
 COMMENT ON COLUMN ops.bots.budget_cents IS 'A month, in hundredths of a Canadian dollar.';

@@ -18,7 +18,8 @@ CREATE TABLE agents (
   max_concurrency integer CHECK (max_concurrency > 0),
   created_at timestamptz NOT NULL,
   updated_at timestamptz,
-  owner_key uuid
+  owner_key uuid,
+  embedding real[]
 );
 COMMENT ON COLUMN agents.monthly_budget IS 'What it may spend in a month, in US dollars.';
 

@@ -228,6 +228,7 @@ function fittingTables(keyOf: KeyOf): readonly TableFilling[] {
         created_at: time(row.createdAt),
         updated_at: time(row.updatedAt),
         owner_key: keyOf('user', row.owner),
+        embedding: row.embedding,
       }),
     ),
     filling<WorkflowRow>(
@@ -303,6 +304,7 @@ const BOREALIS_TABLES: readonly TableFilling[] = [
       created_on: time(row.createdAt),
       changed_on: time(row.updatedAt),
       person_id: borealisKey('user', row.owner),
+      features: row.embedding,
     }),
   ),
   filling<WorkflowRow>(

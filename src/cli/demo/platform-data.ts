@@ -2,12 +2,13 @@
  * The demo's rows, as the contract means them and before any organization's tables: a platform for AI agents at three organizations. Pure and deterministic: the
  * same organization and scale always give the same rows, on every machine and day. All times lie before `PLATFORM_NOW`.
  */
+import { featureHash } from './feature-hashing.js'
 
 export const DEMO_ORGANIZATIONS = ['aurora', 'borealis', 'cascade'] as const
 export type DemoOrganization = (typeof DEMO_ORGANIZATIONS)[number]
 
 /** Changes when the rows do, so that a demo that was filled by an earlier version is filled again. */
-export const PLATFORM_DATA_VERSION = 1
+export const PLATFORM_DATA_VERSION = 2
 
 /** The end of the recorded time, in microseconds since 1970: 2026-03-03T00:00:00Z. */
 export const PLATFORM_NOW = Date.UTC(2026, 2, 3) * 1_000
@@ -37,6 +38,8 @@ export interface AgentRow {
   readonly createdAt: number
   readonly updatedAt: number | null
   readonly owner: number | null
+  /** Of name, description and tags; null where it was never made. */
+  readonly embedding: readonly number[] | null
 }
 
 export interface WorkflowRow {
@@ -169,18 +172,21 @@ class World {
     const name = this.agentName(number, random)
     const createdAt = PLATFORM_NOW - Math.floor((100 + random.next() * 300) * DAY)
     const status = number % 10 === 7 ? 'ARCHIVED' : random.chance(0.15) ? 'PAUSED' : 'ACTIVE'
+    const description = number % 9 === 8 ? null : `${random.of(PURPOSES)} ${random.of(CONDITIONS)}`
+    const tags = number % 17 === 16 ? null : random.some(TAGS, 3)
     return {
       number,
       name,
       status,
-      description: number % 9 === 8 ? null : `${random.of(PURPOSES)} ${random.of(CONDITIONS)}`,
-      tags: number % 17 === 16 ? null : random.some(TAGS, 3),
+      description,
+      tags,
       configuration: number % 19 === 18 ? null : this.configuration(random),
       monthlyBudgetCents: random.chance(0.1) ? null : (1 + random.below(80)) * 12_500 + (random.chance(0.3) ? random.below(10_000) : 0),
       maxConcurrency: random.chance(0.1) ? null : random.of([1, 1, 2, 2, 4, 8, 16, 32]),
       createdAt,
       updatedAt: random.chance(0.2) ? null : createdAt + Math.floor(random.next() * 90 * DAY),
       owner: number % 23 === 22 ? null : random.below(this.counts.users),
+      embedding: number % 13 === 12 ? null : featureHash([name, description ?? '', ...(tags ?? [])].join(' ')),
     }
   }
 

@@ -26,6 +26,7 @@ import type { Chunk } from '../connector.js'
 import { byteText, Texts } from '../texts.js'
 import { startOfUnit, startOfUnitIn } from './calendar.js'
 import type { Reading, ViewRow } from './row.js'
+import { searchScore } from './score.js'
 
 /** What a root field asks of this store. */
 export function answer(reading: Reading): Chunk {
@@ -41,7 +42,7 @@ function rootList(reading: Reading, list: ListPlan, withKeys: boolean): Chunk {
     return field.kind === 'edges' ? field.fields.flatMap((edge) => (edge.kind === 'node' ? [edge.row] : [])) : []
   })
   const read = list.backward ? [...page.rows].reverse() : page.rows
-  const keyed = withKeys ? read.map((row) => cursorTexts(list, row)) : []
+  const keyed = withKeys ? read.map((row) => cursorTexts(reading, list, row)) : []
   return {
     count: read.length,
     texts: selections.map((selection) => Texts.of(read.map((row) => byteText(rowJson(reading, selection, row))))),
@@ -67,7 +68,9 @@ interface Page {
 /** `plus` rows more than the limit. */
 function pageOf(reading: Reading, list: ListPlan, candidates: readonly ViewRow[], plus: number): Page {
   const compare = rowComparator(reading, list)
-  const fitting = candidates.filter((row) => fits(list.where, row, reading.values)).sort(compare)
+  const fitting = candidates
+    .filter((row) => fits(list.where, row, reading.values) && (!list.search || searchScore(reading, list.search, row) !== null))
+    .sort(compare)
   const start = reading.plan.starts.get(list.path)
   const left = start ? fitting.filter((row) => isBeyond(reading, list, start, row)) : fitting
   const limit = limitOf(reading, list.limit) + plus
@@ -83,7 +86,7 @@ function limitOf(reading: Reading, operand: Operand): number {
 
 function rowComparator(reading: Reading, list: ListPlan): (a: ViewRow, b: ViewRow) => number {
   const bySort = sortComparator(reading, list)
-  return (a, b) => bySort(sortTexts(list, a), sortTexts(list, b)) || compareKeys(a, a.keyTexts(), b.keyTexts())
+  return (a, b) => bySort(sortTexts(reading, list, a), sortTexts(reading, list, b)) || compareKeys(a, a.keyTexts(), b.keyTexts())
 }
 
 function sortComparator(reading: Reading, list: ListPlan): (a: readonly (string | null)[], b: readonly (string | null)[]) => number {
@@ -91,10 +94,12 @@ function sortComparator(reading: Reading, list: ListPlan): (a: readonly (string 
     list.order.map(({ path, field, descending, nulls }) => {
       const definition = path.reduce((entity, step) => targetOf(reading, entity, step), reading.entity(list.type)).fields.get(field)
       invariant(definition?.kind === 'value', 'an order goes by a value')
-      return { type: definition.type, descending, nulls }
+      return { type: definition.vector ? FLOAT : definition.type, descending, nulls }
     }),
   )
 }
+
+const FLOAT: ValueType = { kind: 'builtin', name: 'Float' }
 
 function targetOf(reading: Reading, entity: EntityType, relation: string): EntityType {
   const field = entity.fields.get(relation)
@@ -102,7 +107,8 @@ function targetOf(reading: Reading, entity: EntityType, relation: string): Entit
   return reading.entity(field.target)
 }
 
-function sortTexts(list: ListPlan, row: ViewRow): (string | null)[] {
+function sortTexts(reading: Reading, list: ListPlan, row: ViewRow): (string | null)[] {
+  if (list.search) return [searchScore(reading, list.search, row)]
   return list.order.map(({ path, field }) => {
     const holder = path.reduce<ViewRow | undefined>((from, step) => from?.related(step)[0], row)
     const value = holder?.value(field) ?? null
@@ -134,15 +140,15 @@ function isBeyond(reading: Reading, list: ListPlan, start: PageStart, row: ViewR
   }
   const values = start.values.map((operand, index) => (start.nulls[index] ? null : text(operand)))
   const direction = list.backward ? -1 : 1
-  const bySort = sortComparator(reading, list)(sortTexts(list, row), values) * direction
+  const bySort = sortComparator(reading, list)(sortTexts(reading, list, row), values) * direction
   if (bySort !== 0) return bySort > 0
   // `after` is meant in the direction of reading as well.
   if (start.side !== 'same') return start.side === 'after'
   return compareKeys(row, row.keyTexts(), start.key.map(text)) * direction > 0
 }
 
-function cursorTexts(list: ListPlan, row: ViewRow): (string | null)[] {
-  return [...sortTexts(list, row), ...row.keyTexts()]
+function cursorTexts(reading: Reading, list: ListPlan, row: ViewRow): (string | null)[] {
+  return [...sortTexts(reading, list, row), ...row.keyTexts()]
 }
 
 // --- rows ------------------------------------------------------------------------------------------------------------------------------------------------------
@@ -201,7 +207,7 @@ function connectionFieldJson(reading: Reading, list: ListPlan, page: Page, field
     case 'edges':
       return `[${page.rows.map((row) => objectJson(field.fields, (edge) => edgeFieldJson(reading, list, row, edge))).join(',')}]`
     case 'pageInfo':
-      return objectJson(field.fields, (info) => pageInfoFieldJson(list, page, reading.plan.starts.has(list.path), info))
+      return objectJson(field.fields, (info) => pageInfoFieldJson(reading, list, page, reading.plan.starts.has(list.path), info))
   }
 }
 
@@ -210,13 +216,15 @@ function edgeFieldJson(reading: Reading, list: ListPlan, row: ViewRow, field: Ed
     case 'typename':
       return jsonString(`${list.type}Edge`)
     case 'cursor':
-      return rawCursor(list, row)
+      return rawCursor(reading, list, row)
+    case 'score':
+      throw new Error('invariant: a nested list is no search')
     case 'node':
       return rowJson(reading, field.row, row)
   }
 }
 
-function pageInfoFieldJson(list: ListPlan, page: Page, isContinued: boolean, { kind }: PageInfoField): string {
+function pageInfoFieldJson(reading: Reading, list: ListPlan, page: Page, isContinued: boolean, { kind }: PageInfoField): string {
   const [first, last] = [page.rows[0], page.rows.at(-1)]
   switch (kind) {
     case 'typename':
@@ -226,15 +234,15 @@ function pageInfoFieldJson(list: ListPlan, page: Page, isContinued: boolean, { k
     case 'hasPreviousPage':
       return String(list.backward ? page.isCut : isContinued)
     case 'startCursor':
-      return first ? rawCursor(list, first) : 'null'
+      return first ? rawCursor(reading, list, first) : 'null'
     case 'endCursor':
-      return last ? rawCursor(list, last) : 'null'
+      return last ? rawCursor(reading, list, last) : 'null'
   }
 }
 
 /** For the gateway to seal: see `Chunk`. */
-function rawCursor(list: ListPlan, row: ViewRow): string {
-  return `\x01${JSON.stringify([list.path, ...cursorTexts(list, row)])}\x02`
+function rawCursor(reading: Reading, list: ListPlan, row: ViewRow): string {
+  return `\x01${JSON.stringify([list.path, ...cursorTexts(reading, list, row)])}\x02`
 }
 
 function objectJson<Selected extends { readonly responseKey: string }>(fields: readonly Selected[], textOf: (field: Selected) => string): string {

@@ -1,7 +1,7 @@
 /** What tables in memory hold, and what it means in the contract. */
 import { invariant } from '../../errors.js'
 import type { ColumnBinding } from '../../query/binding.js'
-import type { ValueField, ValueType } from '../../query/catalog.js'
+import type { ValueField, ValueType, VectorSpace } from '../../query/catalog.js'
 import { multiplyDecimals, parseDecimal, printDecimal, printFloat } from '../../query/decimal.js'
 import type { FieldValue } from '../../query/evaluate.js'
 import { operandSortKey } from '../../query/value.js'
@@ -24,6 +24,7 @@ export function boundValue(field: ValueField, bound: ColumnBinding | undefined, 
   if (bound.kind === 'constant') return bound.value === null ? null : operandSortKey(field.type, null, bound.value)
   const stored = row.get(bound.column)
   invariant(stored !== undefined, `a row has the column of \`${field.name}\``)
+  if (field.vector) return vectorText(stored, field.vector)
   const sortKey = (text: string | null): string | null => (text === null ? null : storedSortKey(field.type, bound, text))
   return typeof stored === 'string' || stored === null ? sortKey(stored) : stored.map(sortKey)
 }
@@ -48,6 +49,14 @@ function storedSortKey(type: ValueType, bound: Extract<ColumnBinding, { kind: 'c
     case 'Date':
     case 'UUID':
     case 'JSON':
+    case 'Vector':
       return text
   }
+}
+
+/** The JSON text of a vector that has the contract's dimensions and finite elements; null for any other. */
+function vectorText(stored: string | readonly (string | null)[] | null, { dimensions }: VectorSpace): string | null {
+  const elements = typeof stored === 'string' ? (JSON.parse(stored) as readonly number[]).map(String) : (stored ?? [])
+  const isVector = elements.length === dimensions && elements.every((element) => element !== null && Number.isFinite(Number(element)))
+  return isVector ? `[${elements.map((element) => printFloat(Number(element))).join(',')}]` : null
 }

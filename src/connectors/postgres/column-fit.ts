@@ -1,5 +1,5 @@
 /** Which fields of the contract can be read from which columns. */
-import type { BuiltinScalar, ValueField, ValueType } from '../../query/catalog.js'
+import type { BuiltinScalar, ValueField, ValueType, VectorSpace } from '../../query/catalog.js'
 import type { ColumnDescription } from './describe.js'
 import { listed } from './finding.js'
 
@@ -32,6 +32,7 @@ const READ_FROM: Readonly<Record<BuiltinScalar, string>> = {
   Date: 'date',
   UUID: 'uuid',
   JSON: 'json, jsonb',
+  Vector: 'real[], and vector or halfvec of pgvector with its dimensions',
 }
 
 function fits(scalar: BuiltinScalar, column: ColumnDescription): boolean {
@@ -61,7 +62,15 @@ function fits(scalar: BuiltinScalar, column: ColumnDescription): boolean {
       return native === 'uuid'
     case 'JSON':
       return native === 'json' || native === 'jsonb'
+    case 'Vector':
+      return column.array ? native === 'real' : dimensionsOf(column) !== null
   }
+}
+
+/** Of a column of pgvector that says how many dimensions its vectors have. */
+function dimensionsOf({ declared }: ColumnDescription): number | null {
+  const [, dimensions] = /(?:^|\.)(?:vector|halfvec)\((\d+)\)$/.exec(declared) ?? []
+  return dimensions === undefined ? null : Number(dimensions)
 }
 
 /** The scalar that holds all values of the column; null where there is none. Enum types are `String` here. */
@@ -79,6 +88,7 @@ export interface Misfit {
 export function misfitOf(field: ValueField, use: ColumnUse): Misfit | null {
   const { column, values, multiply } = use
   const { type } = field
+  if (field.vector) return vectorMisfit(field, field.vector, use)
   if (field.list !== column.array) {
     return {
       problem: `\`${field.name}\` is ${field.list ? 'a list' : 'no list'}, the column is \`${column.declared}\``,
@@ -98,6 +108,14 @@ export function misfitOf(field: ValueField, use: ColumnUse): Misfit | null {
     problem: `\`${type.name}\` cannot be read from \`${column.declared}\``,
     hint: `it is read from ${READ_FROM[type.name]}; bind another column or a view that converts it${natural ? `, or say \`${natural}\` in the contract` : ''}`,
   }
+}
+
+function vectorMisfit(field: ValueField, { dimensions }: VectorSpace, { column, values, multiply }: ColumnUse): Misfit | null {
+  if (values || multiply !== null) return { problem: '`values` and `multiply` are not for vectors', hint: 'take them out' }
+  if (!fits('Vector', column)) return { problem: `\`Vector\` cannot be read from \`${column.declared}\``, hint: `it is read from ${READ_FROM.Vector}` }
+  const held = column.array ? dimensions : dimensionsOf(column)
+  if (held === dimensions) return null
+  return { problem: `\`${field.name}\` has ${dimensions} dimensions, the column ${held}`, hint: 'bind a column of vectors that the same model made' }
 }
 
 function enumMisfit(field: ValueField, type: Extract<ValueType, { kind: 'enum' }>, { column, values }: ColumnUse): Misfit | null {

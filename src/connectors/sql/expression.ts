@@ -4,14 +4,14 @@
  */
 import { invariant } from '../../errors.js'
 import type { ColumnBinding, TableBinding } from '../../query/binding.js'
-import type { ValueField, ValueType } from '../../query/catalog.js'
+import type { ValueField, ValueType, VectorSpace } from '../../query/catalog.js'
 import type { Mask } from '../../query/plan.js'
 import type { Encoding, Fragment, SqlType } from './fragment.js'
 import { constant, join, name, parameter, sql } from './fragment.js'
 import type { Json } from './object-json.js'
 
 /** The SQL type that an expression has, once binding and mask are applied. */
-export type Form = 'text' | 'int' | 'bigint' | 'numeric' | 'float8' | 'bool' | 'timestamptz' | 'timestamp' | 'date' | 'uuid' | 'json' | 'jsonb'
+export type Form = 'text' | 'int' | 'bigint' | 'numeric' | 'float8' | 'bool' | 'timestamptz' | 'timestamp' | 'date' | 'uuid' | 'json' | 'jsonb' | 'vector'
 
 export interface Expression {
   readonly sql: Fragment
@@ -26,6 +26,8 @@ export interface Expression {
     readonly names: readonly string[]
     readonly values: ReadonlyMap<string, readonly string[]>
   } | null
+  /** How a vector is stored: an array of float4, or a type of pgvector in this schema (null: one on the search path). Of a vector only. */
+  readonly vector?: 'array' | { readonly schema: string | null }
 }
 
 /** The column (or constant) of a binding as the contract's value. */
@@ -35,12 +37,32 @@ export function boundValue(table: TableBinding, field: ValueField, alias: string
   if (bound.kind === 'constant') return constantValue(field, bound.value)
   const column = name(alias, bound.column)
   const base = { array: bound.array, nullable: bound.nullable, type: field.type, stored: null }
+  if (field.vector) return vectorValue(bound, field.vector, field, column)
   if (bound.values) return mappedEnum(bound, bound.values, field, column)
   const form = formOf(field.type, bound.native)
   if (bound.multiply !== null)
     return { ...base, form: 'numeric', sql: sql`(${column} * ${parameter({ kind: 'constant', value: bound.multiply }, { kind: 'decimal' }, 'numeric')})` }
   if (bound.array) return { ...base, form, sql: bound.native === LIST_NATIVES[form] ? column : sql`${column}${cast(`${SQL_TYPES[form]}[]`)}` }
   return { ...base, form, sql: form === 'text' && !TEXT_TYPES.has(bound.native) ? sql`${column}::text` : column }
+}
+
+/**
+ * A vector of the contract's dimensions and of finite elements; anything else in an array is null. (pgvector's types hold nothing else, and the binding has checked the
+ * dimensions that the column declares.)
+ */
+function vectorValue(bound: Extract<ColumnBinding, { kind: 'column' }>, { dimensions }: VectorSpace, field: ValueField, column: Fragment): Expression {
+  const base = { form: 'vector' as const, array: false, nullable: true, type: field.type, stored: null }
+  if (!bound.array) return { ...base, nullable: bound.nullable, sql: column, vector: { schema: extensionSchema(bound.native) } }
+  const size = parameter({ kind: 'constant', value: dimensions }, { kind: 'int' }, 'integer')
+  const isWhole = sql`array_ndims(${column}) = 1 AND cardinality(${column}) = ${size}`
+  const isFinite = sql`(SELECT bool_and((u.e - u.e = 0) IS TRUE) FROM unnest(${column}) AS u(e))`
+  return { ...base, sql: sql`(CASE WHEN ${isWhole} AND ${isFinite} THEN ${column} END)`, vector: 'array' }
+}
+
+/** `format_type` names the schema of a type that is not on the search path. */
+function extensionSchema(native: string): string | null {
+  const [, quoted, plain] = /^(?:"((?:[^"]|"")*)"|([^."]*))\./.exec(native) ?? []
+  return quoted?.replaceAll('""', '"') ?? plain ?? null
 }
 
 /** Lists are compared with lists of the form's own type only: unlike scalars, `smallint[]` has no operator with `integer[]`. */
@@ -57,6 +79,7 @@ const LIST_NATIVES: Readonly<Record<Form, string>> = {
   uuid: 'uuid',
   json: 'json',
   jsonb: 'jsonb',
+  vector: 'real[]',
 }
 
 function cast(type: `${SqlType}[]`): Fragment {
@@ -101,6 +124,8 @@ function formOf(type: ValueType, native: string): Form {
       return 'uuid'
     case 'JSON':
       return native === 'json' ? 'json' : 'jsonb'
+    case 'Vector':
+      return 'vector'
   }
 }
 
@@ -132,6 +157,7 @@ export const SQL_TYPES: Readonly<Record<Form, SqlType>> = {
   uuid: 'uuid',
   json: 'json',
   jsonb: 'jsonb',
+  vector: 'real[]',
 }
 
 /** How a value of the contract is sent to be compared with an expression of this form. */
@@ -226,6 +252,7 @@ export function jsonOf(value: Expression): Json {
     case 'timestamptz':
     case 'timestamp':
     case 'date':
+    case 'vector':
       return [jsonText(value)]
   }
 }
@@ -301,6 +328,8 @@ function scalarJson(value: Expression): { readonly sql: Fragment; readonly total
     case 'json':
     case 'jsonb':
       return { sql: sql`(${value.sql})::text`, total: false }
+    case 'vector':
+      return { sql: value.vector === 'array' ? sql`to_json(${value.sql})::text` : sql`(${value.sql})::text`, total: false }
   }
 }
 
@@ -323,6 +352,7 @@ export function sortText(value: Expression): Fragment {
     case 'uuid':
     case 'json':
     case 'jsonb':
+    case 'vector':
       return sql`(${value.sql})::text`
   }
 }

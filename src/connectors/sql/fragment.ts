@@ -33,6 +33,8 @@ export type Encoding =
   /** The text after every text with this prefix in code point order; null where there is none. */
   | { readonly kind: 'prefixEnd' }
   | { readonly kind: 'limit'; readonly plus: number }
+  /** A vector, as an array literal or as the text that pgvector reads. */
+  | { readonly kind: 'vector'; readonly as: 'array' | 'text' }
   /** SQL NULL, whatever the operand. */
   | { readonly kind: 'null' }
 
@@ -77,7 +79,7 @@ export function parameter(operand: Operand, encoding: Encoding, cast: SqlType | 
 }
 
 export type SqlType =
-  'text' | 'integer' | 'bigint' | 'numeric' | 'double precision' | 'boolean' | 'timestamptz' | 'timestamp' | 'date' | 'uuid' | 'json' | 'jsonb'
+  ('text' | 'integer' | 'bigint' | 'numeric' | 'double precision' | 'boolean' | 'timestamptz' | 'timestamp' | 'date' | 'uuid' | 'json' | 'jsonb') | 'real[]'
 
 /** A string constant of the plan (response keys, type names, format strings): quoted, never of a request. */
 export function constant(text: string): Fragment {

@@ -8,6 +8,7 @@ import type { Expression } from './expression.js'
 import { encodingOf, ordered, sortParameter } from './expression.js'
 import type { Fragment } from './fragment.js'
 import { EMPTY, join, parameter, sql } from './fragment.js'
+import { isScored, scoredBeside, scoreValue } from './search.js'
 
 export type ViewScope = Extract<Scope, { kind: 'view' }>
 
@@ -30,7 +31,9 @@ export interface SortTerm {
 /** The caller's order, then the key: a total order of the owner's view. Backward pages read it from the end. */
 export function sortTerms(list: ListPlan, scope: ViewScope, compiled: Compilation): { readonly order: readonly SortTerm[]; readonly key: readonly SortTerm[] } {
   const turn = (term: SortTerm): SortTerm => (list.backward ? { ...term, descending: !term.descending, nullsFirst: !term.nullsFirst } : term)
-  const order = list.order.map((key) => turn({ value: orderValue(key, scope, compiled), descending: key.descending, nullsFirst: key.nulls === 'first' }))
+  const order = list.order.map((key) =>
+    turn({ value: list.search ? scoreValue(scope) : orderValue(key, scope, compiled), descending: key.descending, nullsFirst: key.nulls === 'first' }),
+  )
   const key = keyValues(scope, compiled).map((value) => turn({ value, descending: false, nullsFirst: false }))
   return { order, key }
 }
@@ -127,8 +130,11 @@ export function pageOf(
 ): { readonly tail: Fragment; readonly filter: Fragment } {
   const terms = sortTerms(list, scope, compiled)
   const start = compiled.plan.starts.get(list.path)
-  const filter = where(scope, [...links, condition(list.where, scope, compiled)], compiled)
+  const filter = where(scope, [...links, condition(list.where, scope, compiled), ...isScored(list, scope)], compiled)
   const from = start ? conjunction([filter, afterStart(start, terms)]) : filter
   const limit = parameter(list.limit, { kind: 'limit', plus }, 'bigint')
-  return { tail: sql` FROM ${fromTable(scope)} WHERE ${from} ORDER BY ${orderBy([...terms.order, ...terms.key])} LIMIT ${limit}`, filter }
+  return {
+    tail: sql` FROM ${scoredBeside(fromTable(scope), list, scope, compiled)} WHERE ${from} ORDER BY ${orderBy([...terms.order, ...terms.key])} LIMIT ${limit}`,
+    filter,
+  }
 }

@@ -54,6 +54,8 @@ function encodeScalar(value: Scalar, encoding: Encoding): string | null {
       return /^-?\d{1,1000}(\.\d{1,1000})?$/.test(text) ? text : null
     case 'limit':
       return String(Number(value) + encoding.plus)
+    case 'vector':
+      return /^\[[-+.,e\d]+\]$/.test(text) ? (encoding.as === 'array' ? `{${text.slice(1, -1)}}` : text) : null
     case 'list':
     case 'globalId':
     case 'stored':

@@ -1,4 +1,5 @@
 /** Rows as JSON that PostgreSQL writes: one format call a row, nested rows and lists as correlated subqueries. */
+import { invariant } from '../../errors.js'
 import type { ListPlan, PageInfoField, RowField, RowSelection } from '../../query/plan.js'
 import { aggregateJson } from './aggregate.js'
 import type { Compilation } from './condition.js'
@@ -122,6 +123,7 @@ function edgeJson(fields: Extract<ListPlan['fields'][number], { kind: 'edges' }>
     fields.map((field): Member => {
       if (field.kind === 'typename') return { key: field.responseKey, value: [JSON.stringify(`${list.type}Edge`)] }
       if (field.kind === 'cursor') return { key: field.responseKey, value: [cursorText(list, scope, compiled)] }
+      invariant(field.kind === 'node', 'a nested list is no search')
       return { key: field.responseKey, value: rowJson(field.row, scope, compiled) }
     }),
   )

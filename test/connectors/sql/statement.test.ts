@@ -21,7 +21,7 @@ function textOf(fields: readonly ConnectionField[], { withKeys }: { readonly wit
 }
 
 function listOf(type: string, fields: readonly ConnectionField[]): ListPlan {
-  return { type, where: ALL, order: [], limit: { kind: 'constant', value: 10 }, backward: false, cursor: null, fields, path: 'list' }
+  return { type, where: ALL, order: [], search: null, limit: { kind: 'constant', value: 10 }, backward: false, cursor: null, fields, path: 'list' }
 }
 
 const row: RowSelection = { type: 'Reading', fields: [{ kind: 'typename', responseKey: '__typename' }] }
