@@ -425,7 +425,7 @@ interface Table {
   readonly lists: readonly [string, Field][]
 }
 
-const TABLES: readonly Table[] = [
+const ALL_TABLES: readonly Table[] = [
   {
     type: 'Thing',
     plural: 'things',
@@ -495,7 +495,20 @@ const GHOST: EntityType = {
 
 // --- assembly --------------------------------------------------------------------------------------------------------------------------------------------------
 
-export function contractData(): ContractData {
+/** Another kind of column for the vectors of `Thing`. */
+export interface VectorColumn {
+  /** As a CREATE TABLE writes it. */
+  readonly declared: string
+  /** As the catalog of the store names it. */
+  readonly native: string
+}
+
+/** What pgvector holds, and what it computes with exactly in single precision. */
+const EXACT_VECTORS = ['[1,0,0]', '[0,0,0]', '[3,4,0]', '[-0.5,0.25,2]', '[2,0,0]', '[-1,0,0]', '[0.125,0,0.5]', '[1,1,1]']
+
+/** @param vectors absent: arrays, which hold what is no vector as well. */
+export function contractData(vectors?: VectorColumn): ContractData {
+  const TABLES = vectors ? ALL_TABLES.map((table) => ({ ...table, columns: table.columns.map((column) => withVectors(column, vectors)) })) : ALL_TABLES
   const entities = new Map([...TABLES.map((table): [string, EntityType] => [table.type, entityOf(table)]), ['Ghost', GHOST]])
   const enums = new Map(
     [STATUS, STAGE, MOOD].flatMap((type) => (type.kind === 'enum' ? [[type.name, { name: type.name, description: null, values: type.values }]] : [])),
@@ -513,9 +526,14 @@ export function contractData(): ContractData {
       ['aurora', Buffer.from('an owner keeps one key for each grantee')],
       ['cas\'cade "%s', Buffer.alloc(32, 0xff)],
     ]),
-    operands,
+    operands: vectors ? (type) => (type.kind === 'builtin' && type.name === 'Vector' ? EXACT_VECTORS : operands(type)) : operands,
     keys: (type) => keysOf(TABLES.find((table) => table.type === type)),
   }
+}
+
+function withVectors(column: Column, { declared, native }: VectorColumn): Column {
+  if (!column.field.vector || column.bound?.kind !== 'column') return column
+  return { ...column, declared, bound: { ...column.bound, native, array: false }, texts: withNulls(EXACT_VECTORS) }
 }
 
 function keysOf(table: Table | undefined): readonly (readonly string[])[] {

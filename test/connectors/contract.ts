@@ -15,7 +15,7 @@ import type { AuthorizedPlan, ListPlan, PageStart, Plan, RowSelection } from '..
 import type { Operand, Predicate, Scalar } from '../../src/query/predicate.js'
 import { ALL } from '../../src/query/predicate.js'
 import type { ContractData } from './contract-data.js'
-import { contractData, ORGANIZATION } from './contract-data.js'
+import { contractData, ORGANIZATION, type VectorColumn } from './contract-data.js'
 import { Draw } from './contract-plans.js'
 
 export interface ContractHarness {
@@ -70,9 +70,10 @@ interface Asked {
   readonly values: Values
 }
 
-export function connectorContract(name: string, makeHarness: MakeHarness): void {
+/** @param vectors how the store keeps vectors; absent: as arrays. */
+export function connectorContract(name: string, makeHarness: MakeHarness, vectors?: VectorColumn): void {
   describe(`the connector contract, kept by ${name}`, () => {
-    const data = contractData()
+    const data = contractData(vectors)
     let harness: ContractHarness
     let oracle: Connector
 

