@@ -8,7 +8,7 @@ import type { Expression } from './expression.js'
 import { encodingOf, ordered, sortParameter } from './expression.js'
 import type { Fragment } from './fragment.js'
 import { EMPTY, join, parameter, sql } from './fragment.js'
-import { isScored, scoredBeside, scoreValue } from './search.js'
+import { isScored, scored, scoreValue } from './search.js'
 
 export type ViewScope = Extract<Scope, { kind: 'view' }>
 
@@ -130,11 +130,10 @@ export function pageOf(
 ): { readonly tail: Fragment; readonly filter: Fragment } {
   const terms = sortTerms(list, scope, compiled)
   const start = compiled.plan.starts.get(list.path)
-  const filter = where(scope, [...links, condition(list.where, scope, compiled), ...isScored(list, scope)], compiled)
-  const from = start ? conjunction([filter, afterStart(start, terms)]) : filter
+  const filter = where(scope, [...links, condition(list.where, scope, compiled)], compiled)
   const limit = parameter(list.limit, { kind: 'limit', plus }, 'bigint')
-  return {
-    tail: sql` FROM ${scoredBeside(fromTable(scope), list, scope, compiled)} WHERE ${from} ORDER BY ${orderBy([...terms.order, ...terms.key])} LIMIT ${limit}`,
-    filter,
-  }
+  const tail = sql` ORDER BY ${orderBy([...terms.order, ...terms.key])} LIMIT ${limit}`
+  const beyond = start ? [afterStart(start, terms)] : []
+  if (list.search) return { tail: sql` FROM ${scored(list.search, filter, scope, compiled)} WHERE ${conjunction([isScored(scope), ...beyond])}${tail}`, filter }
+  return { tail: sql` FROM ${fromTable(scope)} WHERE ${conjunction([filter, ...beyond])}${tail}`, filter }
 }
