@@ -1,6 +1,6 @@
 /**
- * `npm run bench:search`: searches for the nearest of many vectors, at several selectivities of the caller's view. What the gateway asks (exact, over the readable rows)
- * beside what an index over all rows would give: plain and unfiltered, and filtered with iterative scans. Installs PostgreSQL with pgvector where it is not there yet.
+ * `npm run bench:search`: searches for the nearest of many vectors, at several selectivities of the caller's view, as the gateway asks them: for a partner (exact) and for
+ * the owner's own people (by the index, where the planner takes it), beside plain SQL without a filter. Installs PostgreSQL with pgvector where it is not there yet.
  */
 import { spawnSync } from 'node:child_process'
 import { mkdirSync, writeFileSync } from 'node:fs'
@@ -52,7 +52,7 @@ async function filled(db) {
   await db.query(`CREATE EXTENSION vector; SELECT setseed(0.5);
     CREATE TABLE items (key int PRIMARY KEY, part int NOT NULL, embedding vector(${DIMENSIONS}) NOT NULL);
     CREATE TEMP TABLE centre AS SELECT c, (SELECT array_agg(random_normal() + 0 * (c + i)) FROM generate_series(1, ${DIMENSIONS}) AS i) AS v FROM generate_series(0, 199) AS c;
-    INSERT INTO items SELECT n, (n * 7919) % 1000, (SELECT array_agg(x + random_normal() + 0 * n) FROM unnest(v) AS x)::vector
+    INSERT INTO items SELECT n, abs(hashint4(n)) % 1000, (SELECT array_agg(x + random_normal() + 0 * n) FROM unnest(v) AS x)::vector
       FROM generate_series(1, ${ROWS}) AS n JOIN centre ON c = n % 200;
     CREATE INDEX ON items (part)`)
   const filledMs = performance.now()
@@ -72,27 +72,22 @@ async function queries(db) {
 
 async function unfiltered(db, vectors) {
   const plain = await timed(vectors, (vector) => keysOf(db, 'true', vector))
-  return { name: 'index alone, no filter', ms: plain.ms, recall: recall(plain.found, await truth(db, vectors, 'true')) }
+  return { name: 'plain SQL by index, no filter', home: { ms: plain.ms, recall: recall(plain.found, await truth(db, vectors, 'true')) } }
 }
 
 async function filtered(db, vectors, selectivity) {
-  const filter = `part < ${1_000 * selectivity}`
-  const expected = await truth(db, vectors, filter)
-  const gateway = gatewayOver(1_000 * selectivity)
-  try {
-    const exact = await timed(vectors, gateway.search)
-    await db.query(`SET hnsw.iterative_scan = strict_order`)
-    const iterative = await timed(vectors, (vector) => keysOf(db, filter, vector))
-    await db.query(`RESET hnsw.iterative_scan`)
-    return {
-      name: `${selectivity * 100} % of the rows readable`,
-      ms: exact.ms,
-      recall: recall(exact.found, expected),
-      iterative: { ms: iterative.ms, recall: recall(iterative.found, expected) },
+  const expected = await truth(db, vectors, `part < ${1_000 * selectivity}`)
+  const measured = {}
+  for (const caller of ['borealis', 'aurora']) {
+    const gateway = gatewayOver(1_000 * selectivity, caller)
+    try {
+      const { ms, found } = await timed(vectors, gateway.search)
+      measured[caller] = { ms, recall: recall(found, expected) }
+    } finally {
+      await gateway.close()
     }
-  } finally {
-    await gateway.close()
   }
+  return { name: `${selectivity * 100} % of the rows readable`, partner: measured.borealis, home: measured.aurora }
 }
 
 async function truth(db, vectors, filter) {
@@ -108,15 +103,15 @@ async function keysOf(db, filter, vector) {
   return rows.map(({ key }) => String(key))
 }
 
-/** The plan of `itemsNearest(…) { edges { node { key } } }` for a caller who may read so many parts. */
-function gatewayOver(parts) {
+/** The plan of `itemsNearest(…) { edges { node { key } } }` of Aurora's store, for a caller of this organization who may read so many parts. */
+function gatewayOver(parts, caller) {
   const text = `type Item @entity { key: ID! part: Int! embedding: Vector! @vector(model: "m", dimensions: ${DIMENSIONS}) }`
   const catalog = parseContract([{ name: 'bench', text }])
   const column = (name, native) => ({ kind: 'column', column: name, native, array: false, nullable: false, values: null, multiply: null })
   const columns = new Map([
     ['key', column('key', 'integer')],
     ['part', column('part', 'integer')],
-    ['embedding', column('embedding', 'public.vector')],
+    ['embedding', { ...column('embedding', 'public.vector'), nearBy: ['COSINE'] }],
   ])
   const table = { kind: 'table', type: 'Item', store: 'main', schema: 'public', table: 'items', columns, relations: new Map() }
   const rows = { kind: 'compare', field: 'part', op: '<', operand: { kind: 'constant', value: parts } }
@@ -133,14 +128,14 @@ function gatewayOver(parts) {
     search: { field: 'embedding', metric: 'COSINE', to },
     fields: [{ kind: 'edges', responseKey: 'edges', fields: [{ kind: 'node', responseKey: 'node', row }] }],
   }
-  const context = { catalog, binding: { organization: 'aurora', types: new Map([['Item', table]]) }, caller: 'aurora', starts: new Map() }
+  const context = { catalog, binding: { organization: 'aurora', types: new Map([['Item', table]]) }, caller, starts: new Map() }
   const pool = { max: 1, waitingMax: 10, connectMs: 5_000, idleMs: 60_000 }
   const connector = new PostgresConnector({ store: 'main', pool, connection: { connectionString: server.url }, named: true, preparedMax: 10 })
   const { native } = connector.compile(restrict({ kind: 'list', list, withKeys: true }, grant, context))
   return {
     async search(vector) {
       const options = { signal: new Abort(), deadlineMs: 60_000, bufferBytes: 1024 ** 2 }
-      const [{ first }] = await connector.execute([{ native, values: { slots: [vector], claims: new Map() } }], 'aurora', options)
+      const [{ first }] = await connector.execute([{ native, values: { slots: [vector], claims: new Map() } }], caller, options)
       return Array.from({ length: Math.min(K, first.count) }, (_, at) => first.keys[1][at])
     },
     close: () => connector.close(),
@@ -171,19 +166,19 @@ function report(lines, seconds) {
     `${ROWS} vectors of ${DIMENSIONS} dimensions, k = ${K}, ${SEARCHES} searches one after the other, medians; ${os.cpus().length} cores, Node ${process.versions.node}, ${new Date().toISOString().slice(0, 10)}.`,
     `Filled in ${number(seconds.rows)} s, indexed (HNSW) in ${number(seconds.index)} s.`,
     '',
-    '| | gateway, exact: ms | recall | index, iterative scan: ms | recall |',
+    '| | partner, exact: ms | recall | home, by index: ms | recall |',
     '|---|--:|--:|--:|--:|',
-    ...lines.map(({ name, ms, recall: part, iterative }) =>
-      iterative
-        ? `| ${name} | ${number(ms)} | ${part.toFixed(3)} | ${number(iterative.ms)} | ${iterative.recall.toFixed(3)} |`
-        : `| ${name} | | | ${number(ms)} | ${part.toFixed(3)} |`,
-    ),
+    ...lines.map(({ name, partner, home }) => {
+      const cells = [partner, home].map((side) => (side ? `${number(side.ms)} | ${side.recall.toFixed(3)}` : ' | '))
+      return `| ${name} | ${cells.join(' | ')} |`
+    }),
   ].join('\n')
   console.log(table)
   mkdirSync(join(HERE, 'results'), { recursive: true })
   writeFileSync(join(HERE, 'results/search.json'), `${JSON.stringify({ rows: ROWS, dimensions: DIMENSIONS, k: K, seconds, lines }, null, 2)}\n`)
-  if (lines.some(({ iterative, recall: part }) => iterative && part < 0.999)) {
-    console.error('an exact search missed a row')
+  const failed = lines.filter(({ partner, home }) => partner && (partner.recall < 0.999 || home.recall < 0.95))
+  if (failed.length > 0) {
+    console.error(`recall is too low: ${failed.map(({ name }) => name).join(', ')}`)
     process.exitCode = 1
   }
 }

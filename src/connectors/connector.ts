@@ -70,6 +70,8 @@ export interface Connector<Native = unknown> {
    * @throws GatewayError SOURCE_UNAVAILABLE | SOURCE_TIMEOUT | SOURCE_BUSY, the driver's error as `cause`.
    */
   execute(statements: readonly Statement<Native>[], caller: string, options: ExecuteOptions): Promise<readonly Answer[]>
+  /** Whether the query takes what an index finds near, which may not be the nearest. Absent: no query does. */
+  isApproximate?(native: Native): boolean
   /** The compiled text with places for parameters, for `explain`. */
   describe(native: Native): string
   close(): Promise<void>

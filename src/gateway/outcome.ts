@@ -21,6 +21,8 @@ export interface Sovereignty {
   readonly failed: readonly (OfOwner & { readonly code: Code })[]
   readonly masked: readonly (OfOwner & OfField & Partial<RuleWords> & { readonly mask: string })[]
   readonly withheld: readonly (OfOwner & OfField & Partial<RuleWords> & { readonly conditional: boolean })[]
+  /** Searches, by response key, that an index may have answered with rows that are near but not the nearest. Absent: there are none. */
+  readonly approximate?: readonly (OfOwner & { readonly search: string })[]
 }
 
 interface OfOwner {

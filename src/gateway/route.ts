@@ -68,6 +68,7 @@ export interface Route {
   readonly pivots: readonly PivotRoute[]
   readonly chosen: readonly ChosenOwner[]
   readonly leftOut: readonly { readonly organization: string; readonly code: Code }[]
+  readonly approximate: NonNullable<Sovereignty['approximate']>
   /** Where nobody fails. */
   readonly sovereignty: Sovereignty
   /** What the ledgers say of each owner and rule, whatever its rows are. */
@@ -271,7 +272,10 @@ export class Routes {
       return { index, root, tasks: own, isMixed }
     })
     const chosen = unasked.size === 0 ? choice.chosen : choice.chosen.filter((owner) => !unasked.has(owner))
-    const facts = { chosen, leftOut: choice.leftOut }
+    const approximate = tasks.flatMap(({ connector, native, owner, root }) =>
+      connector?.isApproximate?.(native) === true ? [{ organization: owner.organization, search: root.responseKey }] : [],
+    )
+    const facts = { chosen, leftOut: choice.leftOut, approximate }
     return {
       roots,
       tasks,

@@ -2,13 +2,13 @@
 import { Contribution } from '../audit/contribution.js'
 import { type OwnerFacts, ownerTerms, type TypeDisclosure } from '../audit/owner-terms.js'
 import type { OwnerDisclosure } from '../audit/record.js'
-import type { Code, GatewayError } from '../errors.js'
+import type { GatewayError } from '../errors.js'
 import type { GrantSource } from '../policy/authority.js'
 import type { Catalog } from '../query/catalog.js'
 import { compareText } from '../query/order.js'
 import type { RuleWords, Sovereignty } from './outcome.js'
 import type { ChosenOwner, FieldRefusal } from './owners.js'
-import type { Task } from './route.js'
+import type { Route, Task } from './route.js'
 import { type EngineParts, type OwnerShare, typeOf } from './run.js'
 import type { StreamedShare } from './stream.js'
 
@@ -25,7 +25,7 @@ export function ownerBase(facts: OwnerFacts): OwnerBase {
 }
 
 export function sovereigntyOf(
-  { chosen, leftOut }: { readonly chosen: readonly ChosenOwner[]; readonly leftOut: readonly { readonly organization: string; readonly code: Code }[] },
+  { chosen, leftOut, approximate }: Pick<Route, 'chosen' | 'leftOut' | 'approximate'>,
   failed: ReadonlyMap<string, GatewayError>,
   catalog: Catalog,
 ): Sovereignty {
@@ -55,6 +55,7 @@ export function sovereigntyOf(
     failed: inOrder(new Map(codes)),
     masked: inOrder(masked),
     withheld: inOrder(withheld),
+    ...(approximate.length > 0 && { approximate }),
   }
 }
 

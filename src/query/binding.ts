@@ -2,6 +2,7 @@
  * How one organization's tables and columns give the contract's types. A binding in configuration names only what does not fit by name; a `ResolvedBinding` has
  * been completed and checked against the store's own catalog, so that the compiler never guesses a type.
  */
+import type { VectorMetric } from './catalog.js'
 
 /** PostgreSQL's name of a column type as `pg_catalog.format_type(atttypid, null)` prints it, such as `bigint`, `text`, `timestamp with time zone`; elements of arrays without `[]`. */
 export type NativeType = string
@@ -19,6 +20,8 @@ export type ColumnBinding =
       readonly values: ReadonlyMap<string, string> | null
       /** Decimal factor: the contract's value is the column times this. Null: as it is. */
       readonly multiply: string | null
+      /** Metrics of an index over the vectors of all rows, which finds near ones without looking at each. Absent: there is none. */
+      readonly nearBy?: readonly VectorMetric[]
     }
   | { readonly kind: 'constant'; readonly value: string | number | boolean | null }
 

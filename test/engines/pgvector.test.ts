@@ -92,4 +92,50 @@ describe('a gateway over stores with pgvector', () => {
       }
     }
   }, 120_000)
+
+  it("answers the owner's own people by an index, says so, and gives k rows wherever there are as many; partners get exact answers", async () => {
+    // What is hidden from Ana is nearest to what she looks for: 3,000 rows, beyond what an index looks at first.
+    const rows = `SELECT n, format('[%s,1,0]', n)::vector, NULL FROM generate_series(1, 4000) AS n`
+    const sql = `CREATE EXTENSION vector; CREATE TABLE items (key int PRIMARY KEY, embedding vector(3), half halfvec(2)); INSERT INTO items ${rows};
+      CREATE INDEX ON items USING hnsw (embedding vector_l2_ops); ANALYZE items;`
+    const types = { Item: { rows: { embedding: { isNull: false } }, allow: ['key', 'embedding'] } }
+    const gateway = await startTestGateway({
+      world: {
+        contract: CONTRACT.replace('key: ID!', 'key: ID! number: Int'),
+        organizations: {
+          aurora: {
+            sql,
+            bindings: { Item: { fields: { number: 'key' } } },
+            roles: {
+              all: { read: { Item: { fields: 'all' } }, crossOrganization: ['testing'], explain: true },
+              few: { read: { Item: { fields: 'all', rows: { number: { gt: 3000 } } } } },
+            },
+          },
+          borealis: { sql, bindings: { Item: { fields: { number: 'key' } } } },
+        },
+        agreements: [agreementOf('borealis', 'aurora', types)],
+      },
+      postgres: postgres(),
+    })
+    try {
+      const document =
+        'query($k: Int!, $only: [ID!]) { near: itemsNearest(to: { vector: [1, 1, 0] }, metric: L2, k: $k, organizations: $only) { edges { node { key } } } }'
+      const ask = async (role: string, k: number, only: readonly string[]): Promise<{ keys: readonly number[]; approximate: unknown }> => {
+        const { json } = await gateway.ask({ organization: 'aurora', roles: [role] }, document, { k, only })
+        const edges = json.data?.near.edges as readonly { readonly node: { readonly key: string } }[]
+        const { approximate } = json.extensions.sovereignty as { readonly approximate?: unknown }
+        return { keys: edges.map(({ node }) => Number(node.key)), approximate }
+      }
+      const from = (first: number, count: number): readonly number[] => Array.from({ length: count }, (_, index) => first + index)
+      const said = [{ organization: 'aurora', search: 'near' }]
+      expect(await ask('all', 5, ['aurora'])).toEqual({ keys: from(1, 5), approximate: said })
+      for (const k of [1, 10, 1_000]) expect(await ask('few', k, ['aurora'])).toEqual({ keys: from(3_001, k), approximate: said })
+      expect(await ask('all', 5, ['borealis'])).toEqual({ keys: from(1, 5), approximate: undefined })
+      expect((await ask('all', 4, ['aurora', 'borealis'])).keys).toEqual([1, 1, 2, 2])
+      const explained = await gateway.request({ organization: 'aurora', roles: ['all'] }, document, { path: '/explain', variables: { k: 1, only: ['aurora'] } })
+      expect(explained.json.extensions.explain?.statements[0]?.text).toMatch(/ORDER BY .*<->.* LIMIT/)
+    } finally {
+      await gateway.stop()
+    }
+  }, 120_000)
 })

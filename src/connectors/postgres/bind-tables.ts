@@ -13,7 +13,7 @@ import type { Catalog, EntityType, ToOneField, ValueField, ValueType } from '../
 import { pluralOf, snakeCase } from '../../query/name.js'
 import { operandSortKey } from '../../query/value.js'
 import { quoteName } from '../sql/fragment.js'
-import { isComparable, misfitOf, valuesOf } from './column-fit.js'
+import { isComparable, misfitOf, nearMetrics, valuesOf } from './column-fit.js'
 import type { ColumnDescription, StoreDescription, TableDescription } from './describe.js'
 import type { Finding, FindingRule, Place, Report } from './finding.js'
 import { isIndexable, isUnique, KIND_WORDS, listed, placeText, sqlName } from './finding.js'
@@ -237,6 +237,7 @@ function boundColumn(field: ValueField, place: Place, report: Report): ColumnBin
     nullable: column.nullable,
     values: valuesOf(field, bound),
     multiply: bound.multiply,
+    ...(field.vector && { nearBy: nearMetrics(column.name, place.table) }),
   }
 }
 

@@ -1,6 +1,6 @@
 /** Which fields of the contract can be read from which columns. */
-import type { BuiltinScalar, ValueField, ValueType, VectorSpace } from '../../query/catalog.js'
-import type { ColumnDescription } from './describe.js'
+import type { BuiltinScalar, ValueField, ValueType, VectorMetric, VectorSpace } from '../../query/catalog.js'
+import type { ColumnDescription, TableDescription } from './describe.js'
 import { listed } from './finding.js'
 
 /** A column as a binding uses it. */
@@ -117,6 +117,20 @@ function vectorMisfit(field: ValueField, { dimensions }: VectorSpace, { column, 
   if (held === dimensions) return null
   return { problem: `\`${field.name}\` has ${dimensions} dimensions, the column ${held}`, hint: 'bind a column of vectors that the same model made' }
 }
+
+/** Metrics by which an approximate index of pgvector over all rows finds what is near. */
+export function nearMetrics(column: string, { indexes }: TableDescription): readonly VectorMetric[] {
+  return indexes.flatMap(({ method, partial, columns: [only, ...others] }) => {
+    if (partial || others.length > 0 || only?.column !== column || (method !== 'hnsw' && method !== 'ivfflat')) return []
+    return NEAR_METRICS.get(only.operatorClass) ?? []
+  })
+}
+
+const NEAR_METRICS: ReadonlyMap<string, VectorMetric> = new Map([
+  ['vector_cosine_ops', 'COSINE'],
+  ['vector_l2_ops', 'L2'],
+  ['vector_ip_ops', 'INNER_PRODUCT'],
+])
 
 function enumMisfit(field: ValueField, type: Extract<ValueType, { kind: 'enum' }>, { column, values }: ColumnUse): Misfit | null {
   if (!values) {

@@ -5,9 +5,10 @@ import type { Signal } from '../../abort.js'
 import { GatewayError, invariant } from '../../errors.js'
 import { emptyGroups, groupTexts, releasedGroups } from '../../query/aggregate.js'
 import type { AuthorizedPlan, RowSelection } from '../../query/plan.js'
-import { ALL } from '../../query/predicate.js'
+import { ALL, type Operand } from '../../query/predicate.js'
 import type { Answer, Capability, Chunk, Connector, ExecuteOptions, Statement, Values } from '../connector.js'
 import { encodeParameters, valueOf } from '../sql/parameter.js'
+import { hasIndex } from '../sql/search.js'
 import type { EmptyAnswer, SqlStatement } from '../sql/statement.js'
 import { compileStatement } from '../sql/statement.js'
 import { execution, type Flush } from './execution.js'
@@ -21,6 +22,8 @@ export type PostgresNative = EmptyAnswer | AskedNative
 export type AskedNative = SqlStatement & {
   readonly name: string
   readonly pace: Pace
+  /** Of a search by an index: how many rows it wants, and the statement that looks at every row, for where the index gives fewer. */
+  readonly exact: { readonly limit: Operand; readonly native: AskedNative } | null
 }
 
 export interface PostgresOptions {
@@ -41,6 +44,15 @@ const CALLER: Omit<FlushStatement, 'values'> = {
 }
 const BEGIN: FlushStatement = { name: 'concordat_begin', text: 'BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY', values: [] }
 const COMMIT: FlushStatement = { name: 'concordat_commit', text: 'COMMIT', values: [] }
+/**
+ * In front of a search by an index of pgvector (0.8 and up): it goes on until enough rows have passed the filter, and looks at more neighbours than by default, where it misses
+ * many (of 100,000 vectors of 384 dimensions an eighth without a filter).
+ */
+const BY_INDEX: FlushStatement = {
+  name: 'concordat_by_index',
+  text: "SELECT set_config('hnsw.iterative_scan', 'relaxed_order', true), set_config('hnsw.ef_search', '400', true), set_config('ivfflat.iterative_scan', 'relaxed_order', true), set_config('ivfflat.probes', '20', true)",
+  values: [],
+}
 /** The gateway gives up first, so that the caller reads the reason. */
 const OVERTIME_MS = 1_000
 
@@ -75,8 +87,14 @@ export class PostgresConnector implements Connector<PostgresNative> {
   compile(plan: AuthorizedPlan): { readonly native: PostgresNative; readonly residual: typeof ALL } {
     const statement = compileStatement(plan)
     if (statement.kind === 'empty') return { native: statement, residual: ALL }
-    const name = `q_${createHash('sha256').update(statement.text).digest('base64url').slice(0, 22)}`
-    return { native: { ...statement, name, pace: isLookup(plan) ? Pace.ofLookup() : Pace.unknown() }, residual: ALL }
+    const native = askedNative(statement, isLookup(plan) ? Pace.ofLookup() : Pace.unknown())
+    const near = hasIndex(plan) ? compileStatement(plan, true) : null
+    if (near?.kind !== 'statement' || plan.plan.kind !== 'list') return { native, residual: ALL }
+    return { native: { ...askedNative(near, Pace.unknown()), exact: { limit: plan.plan.list.limit, native } }, residual: ALL }
+  }
+
+  isApproximate(native: PostgresNative): boolean {
+    return native.kind !== 'empty' && native.exact !== null
   }
 
   describe(native: PostgresNative): string {
@@ -102,9 +120,28 @@ export class PostgresConnector implements Connector<PostgresNative> {
   private async run(asked: readonly Statement<AskedNative>[], caller: string, options: ExecuteOptions): Promise<readonly Answer[]> {
     if (options.signal.aborted) throw this.failure(null, options.signal)
     const [only] = asked
+    if (asked.some(({ native }) => native.exact)) return this.runSearches(asked, caller, options)
     if (asked.length > 1 || !only?.native.pace.isQuick) return this.runOn(null, asked, caller, options)
     const { native, values } = only
     return this.shared.execute({ native, values, caller, options, alone: (wire) => this.runOn(wire, asked, caller, options) })
+  }
+
+  /** A search that its index gives too few rows for is made again, over every row: all that may be seen are found. */
+  private async runSearches(asked: readonly Statement<AskedNative>[], caller: string, options: ExecuteOptions): Promise<readonly Answer[]> {
+    const answers = await this.runOn(null, asked, caller, options)
+    const again = asked.flatMap(({ native: { exact }, values }, index) => {
+      const answer = answers[index]
+      const isShort = exact && answer?.rest === null && answer.first.count < Number(valueOf(exact.limit, values))
+      return isShort ? [{ index, statement: { native: exact.native, values } }] : []
+    })
+    if (again.length === 0) return answers
+    const whole = await this.runOn(
+      null,
+      again.map(({ statement }) => statement),
+      caller,
+      options,
+    )
+    return answers.map((answer, index) => whole[again.findIndex((one) => one.index === index)] ?? answer)
   }
 
   /** @param given null: one of the pool's. */
@@ -126,8 +163,9 @@ export class PostgresConnector implements Connector<PostgresNative> {
 
   private flushOf(asked: readonly Statement<AskedNative>[], caller: string, { deadlineMs }: ExecuteOptions): Flush {
     const own = asked.map(statementOf)
-    const all = own.length > 1 ? [BEGIN, claimsOf(caller, deadlineMs), ...own, COMMIT] : [claimsOf(caller, deadlineMs), ...own]
-    return { statements: this.namesOf(all), head: own.length > 1 ? 2 : 1, shapes: asked.map(({ native }) => native) }
+    const settings = asked.some(({ native }) => native.exact) ? [claimsOf(caller, deadlineMs), BY_INDEX] : [claimsOf(caller, deadlineMs)]
+    const all = own.length > 1 ? [BEGIN, ...settings, ...own, COMMIT] : [...settings, ...own]
+    return { statements: this.namesOf(all), head: settings.length + (own.length > 1 ? 1 : 0), shapes: asked.map(({ native }) => native) }
   }
 
   private statementsOf(asked: readonly Quick[]): readonly FlushStatement[] {
@@ -147,6 +185,10 @@ export class PostgresConnector implements Connector<PostgresNative> {
     }
     return error instanceof GatewayError ? error : new GatewayError('SOURCE_UNAVAILABLE', `store \`${this.store}\` failed`, { cause: error })
   }
+}
+
+function askedNative(statement: SqlStatement, pace: Pace): AskedNative {
+  return { ...statement, name: `q_${createHash('sha256').update(statement.text).digest('base64url').slice(0, 22)}`, pace, exact: null }
 }
 
 /** The claim rides in front of the query, in the same flush and so in the same transaction: 19 + 33 us against 69 + 83 with a round trip each. */

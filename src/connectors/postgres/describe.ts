@@ -87,6 +87,8 @@ export interface IndexColumnDescription {
   readonly collation: string | null
   /** The operator class is the default one of the type, so that plain comparisons and orders use it. */
   readonly plain: boolean
+  /** Such as `text_ops` or `vector_cosine_ops`. */
+  readonly operatorClass: string
 }
 
 /**
@@ -206,14 +208,16 @@ interface IndexRow {
   readonly columns: (string | null)[]
   readonly collations: (string | null)[]
   readonly plain: boolean[]
+  readonly classes: string[]
 }
 
 const INDEXES = `
 SELECT i.indrelid::int8::float8 AS table, x.relname::text AS name, am.amname::text AS method, i.indisunique AS unique, i.indisprimary AS primary,
-  i.indpred IS NOT NULL AS partial, k.columns, k.collations, k.plain
+  i.indpred IS NOT NULL AS partial, k.columns, k.collations, k.plain, k.classes
 FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid JOIN pg_am am ON am.oid = x.relam
 CROSS JOIN LATERAL (
-  SELECT array_agg(a.attname::text ORDER BY s.n) AS columns, array_agg(co.collname::text ORDER BY s.n) AS collations, array_agg(oc.opcdefault ORDER BY s.n) AS plain
+  SELECT array_agg(a.attname::text ORDER BY s.n) AS columns, array_agg(co.collname::text ORDER BY s.n) AS collations, array_agg(oc.opcdefault ORDER BY s.n) AS plain,
+    array_agg(oc.opcname::text ORDER BY s.n) AS classes
   FROM generate_series(0, i.indnkeyatts - 1) AS s(n)
   LEFT JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[s.n] AND a.attnum > 0
   LEFT JOIN pg_collation co ON co.oid = i.indcollation[s.n]
@@ -294,7 +298,12 @@ function keyFrom(index: IndexRow): KeyDescription | null {
 }
 
 function indexFrom(index: IndexRow): IndexDescription {
-  const columns = index.columns.map((column, place) => ({ column, collation: index.collations[place] ?? null, plain: index.plain[place] ?? false }))
+  const columns = index.columns.map((column, place) => ({
+    column,
+    collation: index.collations[place] ?? null,
+    plain: index.plain[place] ?? false,
+    operatorClass: index.classes[place] ?? '',
+  }))
   return { name: index.name, method: index.method, partial: index.partial, columns }
 }
 

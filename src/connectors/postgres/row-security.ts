@@ -261,6 +261,7 @@ function granteeRows(bound: BoundTable, visible: readonly SharedRows[], input: R
 function compilationOf({ binding, catalog }: RowSecurityInput): Compilation {
   return {
     plan: { organization: binding.organization, views: new Map(), catalog, binding, starts: new Map() },
+    byIndex: false,
     alias: () => {
       throw new Error('invariant: an outer bound looks at no other table')
     },

@@ -12,12 +12,14 @@ import { constant, join, name, parameter, sql } from './fragment.js'
 /** What a compilation carries along: of the plan what a compiler may ask, and a source of table aliases. */
 export interface Compilation {
   readonly plan: Pick<AuthorizedPlan, 'organization' | 'views' | 'catalog' | 'binding' | 'starts'>
+  /** A search may take what an index over all vectors finds; see `search.ts`. */
+  readonly byIndex: boolean
   alias(): string
 }
 
-export function compilation(plan: AuthorizedPlan): Compilation {
+export function compilation(plan: AuthorizedPlan, byIndex: boolean): Compilation {
   let count = 0
-  return { plan, alias: () => `t${count++}` }
+  return { plan, byIndex, alias: () => `t${count++}` }
 }
 
 export const TRUE: Fragment = sql`TRUE`

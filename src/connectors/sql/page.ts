@@ -134,6 +134,7 @@ export function pageOf(
   const limit = parameter(list.limit, { kind: 'limit', plus }, 'bigint')
   const tail = sql` ORDER BY ${orderBy([...terms.order, ...terms.key])} LIMIT ${limit}`
   const beyond = start ? [afterStart(start, terms)] : []
-  if (list.search) return { tail: sql` FROM ${scored(list.search, filter, scope, compiled)} WHERE ${conjunction([isScored(scope), ...beyond])}${tail}`, filter }
+  if (list.search)
+    return { tail: sql` FROM ${scored(list.search, filter, limit, scope, compiled)} WHERE ${conjunction([isScored(scope), ...beyond])}${tail}`, filter }
   return { tail: sql` FROM ${fromTable(scope)} WHERE ${conjunction([filter, ...beyond])}${tail}`, filter }
 }

@@ -30,8 +30,9 @@ export interface EmptyAnswer {
   readonly aggregate: { readonly plan: AggregatePlan; readonly entity: EntityType } | null
 }
 
-export function compileStatement(plan: AuthorizedPlan): SqlStatement | EmptyAnswer {
-  const compiled = compilation(plan)
+/** @param byIndex the statement may miss rows; see `hasIndex` of `search.ts`. */
+export function compileStatement(plan: AuthorizedPlan, byIndex = false): SqlStatement | EmptyAnswer {
+  const compiled = compilation(plan, byIndex)
   if (plan.plan.kind === 'aggregate') {
     const { aggregate } = plan.plan
     const scope = openView(aggregate.type, compiled)

@@ -36,7 +36,10 @@ function connectorWith(options: Partial<PostgresOptions> = {}): PostgresConnecto
 function asked(text: string, { texts = 1, values = [] as readonly string[] } = {}): Statement<PostgresNative> {
   const parameters = values.map((value) => ({ operand: { kind: 'constant', value }, encoding: { kind: 'text' }, cast: 'text' }) as const)
   const name = `q_${Buffer.from(text).toString('base64url').slice(0, 50)}`
-  return { native: { kind: 'statement', text, name, parameters, texts, hasTotal: false, pace: Pace.unknown() }, values: { slots: [], claims: new Map() } }
+  return {
+    native: { kind: 'statement', text, name, parameters, texts, hasTotal: false, pace: Pace.unknown(), exact: null },
+    values: { slots: [], claims: new Map() },
+  }
 }
 
 function within(options: Partial<ExecuteOptions> = {}): ExecuteOptions {

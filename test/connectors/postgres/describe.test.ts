@@ -106,12 +106,12 @@ describe('describeStore', () => {
       method: 'btree',
       partial: false,
       columns: [
-        { column: 'name', collation: 'C', plain: true },
-        { column: 'seen', collation: null, plain: true },
+        { column: 'name', collation: 'C', plain: true, operatorClass: 'text_ops' },
+        { column: 'seen', collation: null, plain: true, operatorClass: 'timestamptz_ops' },
       ],
     })
     expect(index('bots_lower')?.columns.map(({ column }) => column)).toEqual([null, 'mood'])
-    expect(index('bots_pattern')?.columns).toEqual([{ column: 'name', collation: 'default', plain: false }])
+    expect(index('bots_pattern')?.columns).toEqual([{ column: 'name', collation: 'default', plain: false, operatorClass: 'text_pattern_ops' }])
     expect(index('bots_some')).toMatchObject({ partial: true })
     expect(index('bots_moods')).toMatchObject({ method: 'gin' })
   })
