@@ -102,6 +102,7 @@ export interface Limits {
   readonly defaultRows: number
   readonly nestedRows: number
   readonly groups: number
+  readonly seriesBuckets: number
   /** Elements of all lists among the variables; those in the document are bounded by its tokens. */
   readonly listValues: number
   /** Conditions of an operation; one on a relation counts as several. */
@@ -369,6 +370,11 @@ const LIMITS = {
   }),
   nestedRows: key('nestedRows', count({ unit: 'rows', min: 1, max: 1_000 }), { fallback: 100, shown: '100', about: 'Rows of a nested page, for each parent.' }),
   groups: key('groups', count({ unit: 'groups', min: 1, max: 10_000 }), { fallback: 1_000, shown: '1000', about: 'Groups of an aggregate.' }),
+  seriesBuckets: key('seriesBuckets', count({ unit: 'buckets', min: 1, max: 100_000 }), {
+    fallback: 10_000,
+    shown: '10000',
+    about: 'Buckets that the range of a series touches, and that one series field lists for all of its groups.',
+  }),
   listValues: key('listValues', count({ unit: 'values', min: 1, max: 100_000 }), {
     fallback: 5_000,
     shown: '5000',

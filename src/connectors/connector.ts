@@ -20,7 +20,9 @@ export interface Values {
  * For a list: `texts` has a column of JSON texts for each `nodes` and each `edges.node` selection of the plan's fields, in their order; `keys` has the sort values as text
  * (null where null), then the values of the view's key, where the plan has `withKeys`, and no column where it has not. For an aggregate: `texts` is empty, and `keys`
  * has the group's keys in the order of `groupBy` as JSON text (`organization` left out), then count, then for each measure its parts (see `MeasureParts`).
- * Nested cursors stand in a text between U+0001 and U+0002 as `[path, ...values]` in JSON, for the gateway to seal (no raw control character can be in JSON).
+ * For a series: likewise, with the start of the bucket as a sort key before its count, and the parts of `SeriesParts`, ordered by keys and start.
+ * Nested cursors stand in a text between U+0001 and U+0002 as `[path, ...values]` in JSON, for the gateway to seal (no raw control character can be in JSON); the rows
+ * of a nested series between U+0003 and U+0004 as `[path, ...rows]`, each a list of what stands in `keys`.
  */
 export interface Chunk {
   /** Rows. */

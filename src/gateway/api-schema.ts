@@ -6,11 +6,13 @@ import { extendSchema, GraphQLSchema, parse } from 'graphql'
 import type { BuiltinScalar, Catalog, EntityType, Field, ToManyField, ToOneField, ValueField } from '../query/catalog.js'
 import { ORGANIZATION_FIELD } from '../query/catalog.js'
 import { screamingSnakeCase } from '../query/name.js'
-import { SCALAR_TYPES } from './scalars.js'
+import { hasSeries, SERIES_DEFINITIONS, seriesArguments, seriesDefinitions, seriesFieldName, seriesFields, seriesRootName } from './api-series.js'
+import { DURATION_TYPE, SCALAR_TYPES } from './scalars.js'
 
 /** The schema of the API; it resolves nothing by itself. */
 export function apiSchema(catalog: Catalog): GraphQLSchema {
-  const base = new GraphQLSchema({ types: SCALAR_TYPES })
+  const types = [...catalog.entities.values()].some(hasSeries) ? [...SCALAR_TYPES, DURATION_TYPE] : SCALAR_TYPES
+  const base = new GraphQLSchema({ types })
   return extendSchema(base, parse(apiDefinitions(catalog)))
 }
 
@@ -29,6 +31,7 @@ export type RootField =
   | { readonly kind: 'aggregate'; readonly type: string }
   /** The rows whose vectors are nearest to one. */
   | { readonly kind: 'nearest'; readonly type: string }
+  | { readonly kind: 'series'; readonly type: string }
   | { readonly kind: 'node' | 'nodes' | 'organizations' }
 
 export interface TypeIndex {
@@ -48,6 +51,8 @@ export type RowApiField =
   | { readonly kind: 'list'; readonly field: ToManyField }
   /** Groups of the rows that the relation leads to. */
   | { readonly kind: 'aggregate'; readonly field: ToManyField }
+  /** Series of the rows that the relation leads to. */
+  | { readonly kind: 'series'; readonly field: ToManyField }
 
 export function apiIndex(catalog: Catalog): ApiIndex {
   const entities = [...catalog.entities.values()]
@@ -56,13 +61,14 @@ export function apiIndex(catalog: Catalog): ApiIndex {
     [entity.plural, { kind: 'connection', type: entity.name }],
     [`${entity.plural}Aggregate`, { kind: 'aggregate', type: entity.name }],
     ...(vectorFields(entity).length === 0 ? [] : [[nearestName(entity), { kind: 'nearest', type: entity.name }] satisfies [string, RootField]]),
+    ...(hasSeries(entity) ? [[seriesRootName(entity), { kind: 'series', type: entity.name }] as [string, RootField]] : []),
   ])
   return {
     roots: new Map<string, RootField>([['node', { kind: 'node' }], ['nodes', { kind: 'nodes' }], ['organizations', { kind: 'organizations' }], ...roots]),
     types: new Map(
       entities.map((entity) => [
         entity.name,
-        { fields: new Map(rowApiFields(entity)), groupFields: new Map(groupFields(entity)), vectorFields: new Map(vectorFields(entity)) },
+        { fields: new Map(rowApiFields(entity, catalog)), groupFields: new Map(groupFields(entity)), vectorFields: new Map(vectorFields(entity)) },
       ]),
     ),
   }
@@ -121,7 +127,7 @@ const ENTITY_SUFFIXES: readonly string[] = [
   ...['VectorField', 'Nearest', 'NearestEdge', 'Series', 'Bucket'],
 ]
 
-function rowApiFields(entity: EntityType): readonly [string, RowApiField][] {
+function rowApiFields(entity: EntityType, catalog: Catalog): readonly [string, RowApiField][] {
   const fields = [...entity.fields.values()].flatMap((field): [string, RowApiField][] => {
     switch (field.kind) {
       case 'value':
@@ -135,7 +141,8 @@ function rowApiFields(entity: EntityType): readonly [string, RowApiField][] {
         ]
     }
   })
-  return [['id', { kind: 'id' }], ['organization', { kind: 'organization' }], ...fields]
+  const series = seriesFields(entity, catalog).map(([name, field]): [string, RowApiField] => [name, { kind: 'series', field }])
+  return [['id', { kind: 'id' }], ['organization', { kind: 'organization' }], ...fields, ...series]
 }
 
 /** The field beside a list that gives its groups. */
@@ -238,6 +245,7 @@ function apiDefinitions(catalog: Catalog): string {
     ...entities.map((entity) => entityDefinitions(entity, { catalog, sortable })),
     ...[...catalog.enums.values()].map((type) => `${description(type.description)}enum ${type.name} { ${type.values.join(' ')} }`),
     ...filterDefinitions(catalog),
+    ...(entities.some(hasSeries) ? [SERIES_DEFINITIONS] : []),
   ].join('\n')
 }
 
@@ -284,7 +292,7 @@ function queryDefinition(entities: readonly EntityType[], sortable: ReadonlySet<
   "One row of ${entity.name} by its owner's key; null where there is none that the caller may see."
   ${entity.singular}(${lookupArguments(entity)}): ${entity.name}
   ${entity.plural}(${pageArguments(entity.name, sortable)}, organizations: [ID!]): ${entity.name}Connection
-  ${entity.plural}Aggregate(${aggregateArguments(entity.name)}, organizations: [ID!]): ${entity.name}Aggregate${nearestRoot(entity)}`,
+  ${entity.plural}Aggregate(${aggregateArguments(entity.name)}, organizations: [ID!]): ${entity.name}Aggregate${nearestRoot(entity)}${seriesRoot(entity)}`,
   )
   return `schema { query: Query }
 type Query {
@@ -303,6 +311,11 @@ function nearestRoot(entity: EntityType): string {
   return `
   "The k rows that are nearest, best first; \`metric\` is the field's own where none is given."
   ${nearestName(entity)}(to: NearestTo!, k: Int!, ${field}, metric: VectorMetric, where: ${entity.name}Where, organizations: [ID!]): ${entity.name}Nearest`
+}
+
+function seriesRoot(entity: EntityType): string {
+  if (!hasSeries(entity)) return ''
+  return `\n  ${seriesRootName(entity)}(${seriesArguments(entity.name)}, organizations: [ID!]): [${entity.name}Series!]`
 }
 
 function lookupArguments(entity: EntityType): string {
@@ -335,7 +348,7 @@ function entityDefinitions(entity: EntityType, context: Context): string {
   ].join('\n')
 }
 
-function rowDefinitions(entity: EntityType, { sortable }: Context): string {
+function rowDefinitions(entity: EntityType, { catalog, sortable }: Context): string {
   const { name } = entity
   const fields = [...entity.fields.values()].map((field) => {
     switch (field.kind) {
@@ -345,7 +358,7 @@ function rowDefinitions(entity: EntityType, { sortable }: Context): string {
         return `${description(field.description)}${field.name}: ${field.target}`
       case 'toMany':
         return `${description(field.description)}${field.name}(${pageArguments(field.target, sortable)}): ${field.target}Connection
-  ${aggregateFieldName(field)}(${aggregateArguments(field.target)}): ${field.target}Aggregate`
+  ${aggregateFieldName(field)}(${aggregateArguments(field.target)}): ${field.target}Aggregate${seriesField(field, catalog)}`
     }
   })
   return `${description(entity.description)}type ${name} implements Node {
@@ -374,6 +387,11 @@ type ${name}Nearest { edges: [${name}NearestEdge!]! }
 "Higher is nearer under every metric: 1 - cosine distance, -L2, inner product."
 type ${name}NearestEdge { score: Float! node: ${name}! }
 enum ${name}VectorField { ${fields.map(([value]) => value).join(' ')} }`
+}
+
+function seriesField(relation: ToManyField, { entities }: Catalog): string {
+  const target = entities.get(relation.target)
+  return target && hasSeries(target) ? `\n  ${seriesFieldName(relation, target)}(${seriesArguments(target.name)}): [${target.name}Series!]` : ''
 }
 
 function outputType(field: ValueField): string {
@@ -480,6 +498,7 @@ function aggregateDefinitions(entity: EntityType): string {
       summable.map((field) => `${field.name}: Order`),
       ' @oneOf',
     ),
+    ...(hasSeries(entity) ? [seriesDefinitions(entity, { isSummable: summable.length > 0, isExtremable: extremable.length > 0 })] : []),
   ].join('\n')
 }
 

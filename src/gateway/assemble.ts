@@ -1,6 +1,6 @@
 /** From merged rows to the JSON text of a root field. Row texts pass through as the store wrote them. Pure. */
 import { byteText, type ByteText, textOf } from '../connectors/texts.js'
-import type { ConnectionField, ListPlan, PageInfoField, RowSelection } from '../query/plan.js'
+import type { ConnectionField, ListPlan, PageInfoField, RowSelection, SeriesPlan } from '../query/plan.js'
 import { valueJson } from '../query/value.js'
 import type { Page } from './merge.js'
 import type { Pieces } from './pieces.js'
@@ -136,6 +136,11 @@ export function nestedLists(list: ListPlan): ReadonlyMap<string, ListPlan> {
   return factsOf(list).nested
 }
 
+/** Series below the root list by path, whose rows the store leaves for us to combine and fill. */
+export function nestedSeries(list: ListPlan): ReadonlyMap<string, SeriesPlan> {
+  return factsOf(list).series
+}
+
 /** Whether rows of this list carry cursors of nested lists, which the store leaves for us to seal. */
 export function hasNestedCursors(list: ListPlan): boolean {
   return factsOf(list).sealing
@@ -157,6 +162,7 @@ export function selectsCursor({ fields }: ListPlan): boolean {
 
 interface ListFacts {
   readonly nested: ReadonlyMap<string, ListPlan>
+  readonly series: ReadonlyMap<string, SeriesPlan>
   readonly sealing: boolean
 }
 
@@ -167,19 +173,21 @@ function factsOf(list: ListPlan): ListFacts {
   const known = FACTS.get(list)
   if (known) return known
   const nested = new Map<string, ListPlan>()
-  collectNested(list, nested)
-  const made = { nested, sealing: [...nested.values()].some(selectsCursor) }
+  const series = new Map<string, SeriesPlan>()
+  collectNested(list, nested, series)
+  const made = { nested, series, sealing: [...nested.values()].some(selectsCursor) }
   FACTS.set(list, made)
   return made
 }
 
-function collectNested(list: ListPlan, into: Map<string, ListPlan>): void {
+function collectNested(list: ListPlan, into: Map<string, ListPlan>, series: Map<string, SeriesPlan>): void {
   const visitRow = (row: RowSelection): void => {
     for (const field of row.fields) {
       if (field.kind === 'toOne') visitRow(field.row)
+      if (field.kind === 'series') series.set(field.series.path, field.series)
       if (field.kind === 'list') {
         into.set(field.list.path, field.list)
-        collectNested(field.list, into)
+        collectNested(field.list, into, series)
       }
     }
   }

@@ -5,6 +5,7 @@ import { invariant } from '../errors.js'
 import type { EntityType } from '../query/catalog.js'
 import type { AggregateField, AggregatePlan, GroupField, GroupKey, GroupOrder, Having, Measure, MeasureFunction, TimeUnit } from '../query/plan.js'
 import type { Operand } from '../query/predicate.js'
+import { isTimezone } from '../query/zone.js'
 import { COMPARE, directionOf, whereOf } from './bind-where.js'
 import type { CostNode } from './bound-plan.js'
 import { type Binding, fieldsOf, firstOf, invariantFailure, itemsOf, notNull, operandOf, present, refuse, selectionsOf } from './document.js'
@@ -73,7 +74,7 @@ function groupFieldsOf(entity: EntityType, nodes: readonly FieldNode[], measure:
   })
 }
 
-function groupKeysOf(entity: EntityType, input: Input | null, argument: string, context: Binding): readonly GroupKey[] {
+export function groupKeysOf(entity: EntityType, input: Input | null, argument: string, context: Binding): readonly GroupKey[] {
   if (!input) return []
   const keys = itemsOf(input).map((item, index): GroupKey => {
     invariant(item.kind === 'object', 'a group key is an object')
@@ -99,15 +100,6 @@ function groupKeysOf(entity: EntityType, input: Input | null, argument: string, 
   })
   if (new Set(keys.map((key) => key.field)).size < keys.length) throw refuse('BAD_USER_INPUT', 'a field is grouped by twice', input.place, argument)
   return keys
-}
-
-function isTimezone(name: string): boolean {
-  try {
-    new Intl.DateTimeFormat('en', { timeZone: name })
-    return /^[A-Za-z][A-Za-z0-9_+\-/]*$/.test(name)
-  } catch {
-    return false
-  }
 }
 
 function groupField(entity: EntityType, input: Input | undefined, context: Binding): string {

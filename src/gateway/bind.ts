@@ -11,6 +11,7 @@ import type { ConnectionField, EdgeField, ListPlan, PageInfoField, RowField, Row
 import { and, type Operand, type Predicate, type Scalar } from '../query/predicate.js'
 import { bindAggregate, COUNT_COST, ONE } from './bind-aggregate.js'
 import { bindNearest } from './bind-nearest.js'
+import { bindSeries } from './bind-series.js'
 import { orderOf, whereOf } from './bind-where.js'
 import type { BoundPlan, BoundRoot, CostNode, FieldUse, RootBase } from './bound-plan.js'
 import {
@@ -122,6 +123,10 @@ function bindRoot(
       const entity = entityOf(entry.type, context)
       const { aggregate, cost } = bindAggregate(entity, nodes, args, { path: responseKey, nested: false }, context)
       return { root: { ...base, kind: 'aggregate', aggregate, organizations: optionalOperand(args.get('organizations')) }, costs: [cost] }
+    }
+    case 'series': {
+      const { series, cost } = bindSeries(entityOf(entry.type, context), nodes, args, responseKey, context)
+      return { root: { ...base, kind: 'series', series, organizations: optionalOperand(args.get('organizations')) }, costs: [cost] }
     }
   }
 }
@@ -274,6 +279,10 @@ function bindRow(
         } else if (entry.kind === 'aggregate') {
           const bound = bindAggregate(target, nodes, args, { path: `${path}.${responseKey}`, nested: true }, context)
           fields.push({ kind: 'aggregate', responseKey, field: field.name, aggregate: bound.aggregate })
+          nested.push(bound.cost)
+        } else if (entry.kind === 'series') {
+          const bound = bindSeries(target, nodes, args, `${path}.${responseKey}`, context)
+          fields.push({ kind: 'series', responseKey, field: field.name, series: bound.series })
           nested.push(bound.cost)
         } else {
           const bound = bindList(target, nodes, args, { path: `${path}.${responseKey}`, nested: true }, context)

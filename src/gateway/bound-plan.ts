@@ -1,6 +1,6 @@
 /** What an operation asks, bound to the structure of its variables: the word between the binder and the engine. Holds no value of a request. */
 import type { FieldNode } from 'graphql'
-import type { AggregatePlan, ListPlan } from '../query/plan.js'
+import type { AggregatePlan, ListPlan, SeriesPlan } from '../query/plan.js'
 import type { VectorSpace } from '../query/catalog.js'
 import type { Operand } from '../query/predicate.js'
 import type { Place, Slot } from './input.js'
@@ -37,6 +37,7 @@ export type BoundRoot =
       readonly lists: ReadonlyMap<string, { readonly list: ListPlan; readonly uses: readonly FieldUse[] }>
     })
   | (RootBase & { readonly kind: 'aggregate'; readonly aggregate: AggregatePlan; readonly organizations: Operand | null })
+  | (RootBase & { readonly kind: 'series'; readonly series: SeriesPlan; readonly organizations: Operand | null })
   | (RootBase & {
       readonly kind: 'organizations'
       readonly fields: readonly { readonly responseKey: string; readonly field: 'id' | 'name' | 'jurisdiction' | '__typename' }[]
@@ -47,7 +48,7 @@ export type BoundRoot =
 /** What must hold of a value in each request, beyond its type. */
 export interface ValueCheck {
   readonly operand: Operand
-  readonly kind: 'rows' | 'nestedRows' | 'likePattern' | 'ids' | 'nearestRows' | { readonly dimensions: number }
+  readonly kind: 'rows' | 'nestedRows' | 'likePattern' | 'ids' | 'nearestRows' | 'fraction' | { readonly dimensions: number }
   readonly argument: string
 }
 

@@ -21,6 +21,7 @@ import type { BuiltinScalar, Catalog, EntityType, Field, ToManyField, ToOneField
 import { ID_FIELD, ORGANIZATION_FIELD } from '../query/catalog.js'
 import { lowerFirst, pluralOf } from '../query/name.js'
 import { aggregateFieldName, COMMON_ROOTS, COMMON_TYPES, entityTypeNames, enumTypeNames, groupFields, rootNames, vectorFields } from './api-schema.js'
+import { hasSeries, seriesFields, seriesRootName } from './api-series.js'
 
 export interface ContractSource {
   /** The file's name, for messages. */
@@ -178,6 +179,7 @@ class ContractReader {
       ),
     }
     this.checkInverses(catalog)
+    this.checkSeriesFields(catalog)
     this.checkRootNames(catalog)
     this.checkTypeNames(catalog)
     return catalog
@@ -360,8 +362,22 @@ class ContractReader {
     }
   }
 
+  private checkSeriesFields(catalog: Catalog): void {
+    for (const entity of catalog.entities.values()) {
+      const names = [...entity.fields.values()].flatMap((field) => (field.kind === 'toMany' ? [field.name, aggregateFieldName(field)] : [field.name]))
+      const series = seriesFields(entity, catalog)
+      for (const [place, [name, { name: relation }]] of series.entries()) {
+        if (!names.includes(name) && series.findIndex(([other]) => other === name) === place) continue
+        const node = this.objects.get(entity.name)?.fields?.find((candidate) => candidate.name.value === relation)
+        this.mistakes.add(`\`${entity.name}.${name}\`: the name is generated for the series beside \`${relation}\`; choose another`, node ?? null)
+      }
+    }
+  }
+
   private checkRootNames({ entities }: Catalog): void {
-    const names = [...entities.values()].flatMap((entity) => rootNames(entity).map((name): [string, string] => [name, entity.name]))
+    const names = [...entities.values()].flatMap((entity) =>
+      [...rootNames(entity), ...(hasSeries(entity) ? [seriesRootName(entity)] : [])].map((name): [string, string] => [name, entity.name]),
+    )
     for (const [name, owners] of duplicates([...COMMON_ROOTS.map((root): [string, string] => [root, 'Query']), ...names])) {
       const types = [...new Set(owners)].map((owner) => `\`${owner}\``).join(' and ')
       this.mistakes.add(

@@ -13,7 +13,7 @@ export interface BindParts {
   readonly schema: GraphQLSchema
   readonly catalog: Catalog
   readonly index: ApiIndex
-  readonly limits: { readonly rows: number; readonly nestedRows: number; readonly defaultRows: number; readonly terms: number }
+  readonly limits: { readonly rows: number; readonly nestedRows: number; readonly defaultRows: number; readonly terms: number; readonly seriesBuckets: number }
 }
 
 export interface Binding extends BindParts {

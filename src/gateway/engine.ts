@@ -150,7 +150,8 @@ export class Engine {
     const known = this.readers.get(operation)
     if (known) return known
     const { limits } = this.parts
-    const bounds = { rows: limits.pageRows, nestedRows: limits.nestedRows, defaultRows: limits.defaultRows, terms: limits.conditions }
+    const { defaultRows, nestedRows, seriesBuckets } = limits
+    const bounds = { rows: limits.pageRows, nestedRows, defaultRows, terms: limits.conditions, seriesBuckets }
     const parts: BindParts = { ...this.parts, limits: bounds }
     const made = { reader: variableReader(operation, parts), parts }
     this.readers.set(operation, made)

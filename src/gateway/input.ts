@@ -5,9 +5,8 @@
 import type { GraphQLEnumType, GraphQLInputType, GraphQLScalarType, ValueNode } from 'graphql'
 import { isEnumType, isInputObjectType, isListType, isNonNullType, isScalarType } from 'graphql'
 import { GatewayError, invariant } from '../errors.js'
-import type { BuiltinScalar } from '../query/catalog.js'
 import type { Operand, Scalar } from '../query/predicate.js'
-import { parseInput, parseLiteral } from './scalars.js'
+import { type InputScalar, parseInput, parseLiteral } from './scalars.js'
 
 export interface Place {
   readonly line: number
@@ -22,10 +21,19 @@ export type Input =
   | { readonly kind: 'object'; readonly fields: ReadonlyMap<string, Input>; readonly place: Place | null }
 
 /** How a slot gets its value from the coerced variables of a request. */
-export type Slot =
+export type VariableSlot =
   /** `text`: the variable holds a value of this scalar, and the slot its text. */
   | { readonly kind: 'variable'; readonly path: readonly (string | number)[]; readonly text: 'JSON' | 'Vector' | null }
-  | { readonly kind: 'list'; readonly items: readonly (Slot | { readonly kind: 'value'; readonly value: Scalar })[] }
+  | { readonly kind: 'list'; readonly items: readonly (VariableSlot | { readonly kind: 'value'; readonly value: Scalar })[] }
+
+export type Slot =
+  | VariableSlot
+  /** Made of other values of the same request. `derive` is pure. @throws GatewayError BAD_USER_INPUT, QUERY_TOO_COSTLY */
+  | {
+      readonly kind: 'derived'
+      readonly of: readonly (Operand | null)[]
+      readonly derive: (values: readonly (Scalar | readonly Scalar[] | null)[]) => Scalar | readonly Scalar[]
+    }
   /** Filled by the engine with the vector of a row that a search names. */
   | { readonly kind: 'pivot' }
 
@@ -74,7 +82,7 @@ export function inputOf(node: ValueNode | undefined, type: GraphQLInputType, con
 function literalValue(node: ValueNode, type: GraphQLScalarType | GraphQLEnumType, place: Place | null): Scalar {
   if (isEnumType(type)) return type.parseLiteral(node, {}) as Scalar // checked by validation
   try {
-    return parseLiteral(type.name as BuiltinScalar, node) // the API has no other scalars
+    return parseLiteral(type.name as InputScalar, node) // the API has no other scalars
   } catch {
     throw new GatewayError('BAD_USER_INPUT', `not a value of \`${type.name}\``, placed(place))
   }
@@ -134,12 +142,13 @@ function listInput(nodes: readonly ValueNode[], itemType: GraphQLInputType, cont
   const parts = leaves.map((leaf) => {
     if (leaf.operand.kind !== 'slot') return { kind: 'value' as const, value: leaf.current as Scalar }
     const part = context.slots[leaf.operand.index]
-    invariant(part, 'slot exists')
+    invariant(part && part.kind !== 'derived' && part.kind !== 'pivot', 'slot exists')
     return part
   })
   return { kind: 'leaf', operand: slot(context.slots, { kind: 'list', items: parts }), current, place }
 }
 
+/** A place for a value of each request. */
 export function slot(slots: Slot[], source: Slot): Operand {
   slots.push(source)
   return { kind: 'slot', index: slots.length - 1 }
@@ -151,11 +160,18 @@ function placed(place: Place | null): { locations?: Place[] } {
 
 /** The values of a request, one a slot; null where the variable has none. */
 export function slotValues(slots: readonly Slot[], variables: Readonly<Record<string, unknown>>): (Scalar | readonly Scalar[] | null)[] {
-  return slots.map((source) => slotValue(source, variables))
+  const values: (Scalar | readonly Scalar[] | null)[] = []
+  for (const source of slots)
+    values.push(source.kind === 'pivot' ? null : source.kind === 'derived' ? derivedValue(source, values) : slotValue(source, variables))
+  return values
 }
 
-function slotValue(source: Slot, variables: Readonly<Record<string, unknown>>): Scalar | readonly Scalar[] | null {
-  if (source.kind === 'pivot') return null
+/** @param values of the slots before it */
+function derivedValue({ of, derive }: Extract<Slot, { kind: 'derived' }>, values: readonly (Scalar | readonly Scalar[] | null)[]): Scalar | readonly Scalar[] {
+  return derive(of.map((operand) => (operand?.kind === 'slot' ? (values[operand.index] ?? null) : operand?.kind === 'constant' ? operand.value : null)))
+}
+
+function slotValue(source: VariableSlot, variables: Readonly<Record<string, unknown>>): Scalar | readonly Scalar[] | null {
   if (source.kind === 'list') return source.items.map((item) => (item.kind === 'value' ? item.value : (slotValue(item, variables) as Scalar)))
   let value: unknown = variables
   for (const step of source.path) value = (value as Record<string | number, unknown>)[step]

@@ -18,9 +18,9 @@ export function namesOf(operand: Operand | null, slots: readonly (Scalar | reado
 /** What must hold of values in every request, whatever plan serves it. */
 export function checkValues(bound: BoundPlan, slots: readonly (Scalar | readonly Scalar[] | null)[], limits: EngineLimits): void {
   let listValues = 0
-  for (const value of slots) {
+  for (const [index, value] of slots.entries()) {
     checkText(value)
-    if (Array.isArray(value)) listValues += value.length
+    if (Array.isArray(value) && bound.slots[index]?.kind !== 'derived') listValues += value.length
   }
   if (listValues > limits.listValues) throw new GatewayError('QUERY_TOO_COSTLY', `more than ${limits.listValues} values in lists`)
   for (const { operand, kind, argument } of bound.checks) {
@@ -36,6 +36,8 @@ export function checkValues(bound: BoundPlan, slots: readonly (Scalar | readonly
     } else if (kind === 'nearestRows') {
       if (typeof value !== 'number' || value < 1 || value > limits.pageRows)
         throw new GatewayError('BAD_USER_INPUT', `not between 1 and ${limits.pageRows}`, { argument })
+    } else if (kind === 'fraction') {
+      if (typeof value !== 'number' || value < 0 || value > 1) throw new GatewayError('BAD_USER_INPUT', 'not between 0 and 1', { argument })
     } else {
       const max = kind === 'rows' ? limits.pageRows : limits.nestedRows
       if (typeof value !== 'number' || value < 0 || value > max) throw new GatewayError('BAD_USER_INPUT', `not between 0 and ${max}`, { argument })

@@ -9,7 +9,20 @@ import { ORGANIZATION_FIELD } from '../query/catalog.js'
 import { parseGlobalId } from '../query/global-id.js'
 import { compareText } from '../query/order.js'
 import type { AggregatePlan, ListPlan } from '../query/plan.js'
-import { hasNestedCursors, listText, member, nestedLists, NULL, objectText, scoreOf, sealNested, totalCountKeys, writeConnection } from './assemble.js'
+import { readBucket } from '../query/series.js'
+import {
+  hasNestedCursors,
+  listText,
+  member,
+  nestedLists,
+  nestedSeries,
+  NULL,
+  objectText,
+  scoreOf,
+  sealNested,
+  totalCountKeys,
+  writeConnection,
+} from './assemble.js'
 import type { BoundRoot } from './bound-plan.js'
 import { keysAt, mergePage, type OwnerRows, type Page, isShort } from './merge.js'
 import type { AnswerError } from './outcome.js'
@@ -18,6 +31,7 @@ import { operandValue } from './request-values.js'
 import type { Pieces } from './pieces.js'
 import type { RootRoute, Task } from './route.js'
 import { type EngineParts, type OwnerShare, type Results, type Run, shareOf, typeOf } from './run.js'
+import { seriesText, withNestedSeries } from './series-text.js'
 
 export function writeRoot(route: RootRoute, context: RootContext, out: Pieces): void {
   const { root } = route
@@ -36,6 +50,8 @@ export function writeRoot(route: RootRoute, context: RootContext, out: Pieces): 
       return out.add(nodesText(route, root, context))
     case 'aggregate':
       return out.add(byteText(aggregate(route, root, context)))
+    case 'series':
+      return out.add(byteText(series(route, root, context)))
   }
 }
 
@@ -107,14 +123,20 @@ export function chunkOf(task: Task, list: ListPlan, { results, run, parts }: Pic
 }
 
 export function sealedChunk(chunk: Chunk, organization: string, list: ListPlan, { run, parts }: Pick<RootContext, 'run' | 'parts'>): Chunk {
-  if (!hasNestedCursors(list)) return chunk
+  const isSealed = hasNestedCursors(list)
+  const hasSeries = nestedSeries(list).size > 0
+  if (!isSealed && !hasSeries) return chunk
   const nested = nestedLists(list)
   const seal = (path: string, texts: readonly (string | null)[]): string => {
     const inner = nested.get(path)
     invariant(inner, `nested list \`${path}\``)
     return parts.cursors.seal(placeOfTexts(texts, inner, organization, []), cursorBinding(inner, null, run))
   }
-  return { ...chunk, texts: chunk.texts.map((column) => Texts.of(Array.from({ length: column.count }, (_, row) => sealNested(column.at(row), seal)))) }
+  const whole = (text: ByteText): ByteText => {
+    const sealed = isSealed ? sealNested(text, seal) : text
+    return hasSeries ? withNestedSeries(sealed, organization, list, { run, parts }) : sealed
+  }
+  return { ...chunk, texts: chunk.texts.map((column) => Texts.of(Array.from({ length: column.count }, (_, row) => whole(column.at(row))))) }
 }
 
 /** Rows of each owner that answered. */
@@ -149,34 +171,55 @@ function nodesText({ tasks }: RootRoute, root: Extract<BoundRoot, { kind: 'nodes
 
 function aggregate(route: RootRoute, root: Extract<BoundRoot, { kind: 'aggregate' }>, context: RootContext): string {
   const { aggregate } = root
-  const { run, results, errors } = context
+  const { run } = context
   const entity = context.parts.catalog.entities.get(aggregate.type)
   invariant(entity, 'a type of the contract')
-  const missing = missingOwners(route, context)
-  if (missing.length > 0 && !isByOrganization(aggregate)) {
-    for (const [organization] of missing) errors.push(answerError('INCOMPLETE', { organization, path: [root.responseKey] }))
-    return 'null'
-  }
-  const groups = route.tasks.flatMap((task) => {
-    const answer = results[task.index]
-    if (!answer || answer instanceof GatewayError) return []
-    const { organization } = task.owner
-    const { first: chunk } = answer
-    if (chunk.count > context.parts.limits.groups) throw new GatewayError('QUERY_TOO_COSTLY', `more than ${context.parts.limits.groups} groups of one owner`)
-    const share = shareOf(organization, context.shares)
-    share.rows += chunk.count
-    return Array.from({ length: chunk.count }, (_, row) => {
-      const texts = keysAt(chunk, row)
-      share.texts.push(byteText(JSON.stringify(texts))) // its canonical partial
-      return readGroup(aggregate, texts, organization)
-    })
-  })
+  if (isIncomplete(route, aggregate, context)) return 'null'
+  const groups = partials(route, context.parts.limits.groups, context).map(({ texts, organization }) => readGroup(aggregate, texts, organization))
   const combined = route.tasks.length === 0 ? groupsOfNobody(aggregate) : combineGroups(aggregate, entity, groups)
   return aggregateJson(
     aggregate,
     entity,
     releasedGroups(aggregate, entity, combined, (operand) => operandValue(operand, run.slots)),
   )
+}
+
+function series(route: RootRoute, root: Extract<BoundRoot, { kind: 'series' }>, context: RootContext): string {
+  const { series: plan } = root
+  if (isIncomplete(route, plan, context)) return 'null'
+  const rows = partials(route, plan.bucketsMax, context).map(({ texts, organization }) => readBucket(plan, texts, organization))
+  return seriesText(plan, rows, context)
+}
+
+/** Whether numbers of all owners together are asked for while one is missing; says so. */
+function isIncomplete(route: RootRoute, plan: Pick<AggregatePlan, 'groupBy'>, context: RootContext): boolean {
+  const missing = missingOwners(route, context)
+  if (missing.length === 0 || isByOrganization(plan)) return false
+  for (const [organization] of missing) context.errors.push(answerError('INCOMPLETE', { organization, path: [route.root.responseKey] }))
+  return true
+}
+
+interface Partial {
+  readonly texts: readonly (string | null)[]
+  readonly organization: string
+}
+
+/** What owners gave to be combined, in their order; their ledgers have it. @throws GatewayError QUERY_TOO_COSTLY */
+function partials({ tasks }: RootRoute, max: number, { results, shares }: RootContext): readonly Partial[] {
+  return tasks.flatMap((task): Partial[] => {
+    const answer = results[task.index]
+    if (!answer || answer instanceof GatewayError) return []
+    const { organization } = task.owner
+    const { first: chunk } = answer
+    if (chunk.count > max) throw new GatewayError('QUERY_TOO_COSTLY', `more than ${max} groups or buckets of one owner`)
+    const share = shareOf(organization, shares)
+    share.rows += chunk.count
+    return Array.from({ length: chunk.count }, (_, row) => {
+      const texts = keysAt(chunk, row)
+      share.texts.push(byteText(JSON.stringify(texts))) // its canonical partial
+      return { texts, organization }
+    })
+  })
 }
 
 function organizationsText(root: Extract<BoundRoot, { kind: 'organizations' }>, context: RootContext): ByteText {
@@ -247,8 +290,8 @@ export function missingOwners({ tasks }: RootRoute, { results }: Pick<RootContex
   })
 }
 
-export function isByOrganization(aggregate: AggregatePlan): boolean {
-  return aggregate.groupBy.some((key) => key.field === ORGANIZATION_FIELD)
+export function isByOrganization({ groupBy }: Pick<AggregatePlan, 'groupBy'>): boolean {
+  return groupBy.some((key) => key.field === ORGANIZATION_FIELD)
 }
 
 export function answerError(code: Code, place: Pick<AnswerError, 'organization' | 'path'>): AnswerError {

@@ -9,7 +9,7 @@ import { restrict } from '../policy/restrict.js'
 import type { OrganizationBinding } from '../query/binding.js'
 import { parseGlobalId } from '../query/global-id.js'
 import { compareText } from '../query/order.js'
-import type { AggregatePlan, AuthorizedPlan, ListPlan, Plan } from '../query/plan.js'
+import type { AggregatePlan, AuthorizedPlan, ListPlan, Plan, SeriesPlan } from '../query/plan.js'
 import type { Operand } from '../query/predicate.js'
 import { needsKeys } from './assemble.js'
 import type { BoundPlan, BoundRoot, Pivot } from './bound-plan.js'
@@ -194,6 +194,12 @@ export class Routes {
         const owners = choose(root.aggregate.type, root.uses, namesOf(root.organizations, slots))
         const aggregate = partOfAggregate(root.aggregate, owners.length, this.parts.limits.groups)
         return owners.map((owner) => ({ owner, list: null, plan: { kind: 'aggregate', aggregate }, key: `${name}:${owners.length > 1 ? 'part' : 'whole'}` }))
+      }
+      case 'series': {
+        const { series } = root
+        const owners = choose(series.type, root.uses, namesOf(root.organizations, slots))
+        refuseInexact(series, owners.length)
+        return owners.map((owner) => ({ owner, list: null, plan: { kind: 'series', series }, key: name }))
       }
       case 'organizations':
       case 'typename':
@@ -396,6 +402,12 @@ function compileWhole(connector: Connector, plan: AuthorizedPlan): unknown {
   const { native, residual } = connector.compile(plan)
   invariant(residual.kind === 'all', `store \`${connector.store}\` left a residual`)
   return native
+}
+
+/** Parts of all other measures can be combined. */
+function refuseInexact(series: SeriesPlan, owners: number): void {
+  if (owners > 1 && !isByOrganization(series) && series.measures.some(({ fn }) => fn === 'percentile'))
+    throw new GatewayError('NOT_EXACT', '`percentile` over several organizations: group by ORGANIZATION')
 }
 
 /** Groups that several owners share are combined here: each gives all of its groups, and having, order and limit come after. */

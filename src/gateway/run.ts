@@ -45,6 +45,8 @@ export interface EngineLimits {
   readonly nestedRows: number
   /** Groups that one owner may give to be combined with those of others. */
   readonly groups: number
+  /** Of a series: buckets that its range may touch, and pairs of group and bucket that it may list. */
+  readonly seriesBuckets: number
   readonly conditions: number
   readonly listValues: number
   readonly cost: number
@@ -109,7 +111,14 @@ export const NO_POSITIONS: Positions = { pinned: null, places: [], values: [] }
 export type Results = readonly (Answer | GatewayError)[]
 
 export function typeOf(plan: Plan): string {
-  return plan.kind === 'list' ? plan.list.type : plan.aggregate.type
+  switch (plan.kind) {
+    case 'list':
+      return plan.list.type
+    case 'aggregate':
+      return plan.aggregate.type
+    case 'series':
+      return plan.series.type
+  }
 }
 
 /** What of one owner leaves in an answer: rows, and their texts in answer order, for its ledger's digest. */

@@ -8,7 +8,11 @@
 import type { ValueNode } from 'graphql'
 import { GraphQLError, GraphQLScalarType, Kind, valueFromASTUntyped } from 'graphql'
 import type { BuiltinScalar } from '../query/catalog.js'
+import { parseWidth } from '../query/duration.js'
 import type { Scalar } from '../query/predicate.js'
+
+/** Scalars of arguments: those of fields, and what no field holds. */
+export type InputScalar = BuiltinScalar | 'Duration'
 
 /** Digits of a number: PostgreSQL's numeric takes far more, but nobody means them. */
 const DIGITS_MAX = 1_000
@@ -20,7 +24,7 @@ const JSON_DEPTH_MAX = 100
  *
  * @throws GraphQLError whose message says what is accepted; it names no value.
  */
-export function parseInput(scalar: BuiltinScalar, value: unknown): Scalar {
+export function parseInput(scalar: InputScalar, value: unknown): Scalar {
   switch (scalar) {
     case 'String':
       return typeof value === 'string' ? text(value) : refuse('`String` must be a string')
@@ -42,6 +46,7 @@ export function parseInput(scalar: BuiltinScalar, value: unknown): Scalar {
     case 'LocalDateTime':
     case 'Date':
     case 'UUID':
+    case 'Duration':
       return typeof value === 'string' ? TEXTUAL[scalar](value) : refuse(`\`${scalar}\` must be a string`)
     case 'JSON':
       return jsonText(value, 0)
@@ -55,7 +60,7 @@ export function parseInput(scalar: BuiltinScalar, value: unknown): Scalar {
  *
  * @throws GraphQLError whose message says what is accepted; it names no value.
  */
-export function parseLiteral(scalar: BuiltinScalar, node: ValueNode): Scalar {
+export function parseLiteral(scalar: InputScalar, node: ValueNode): Scalar {
   if (scalar === 'JSON') return jsonLiteral(node, 0)
   if (scalar === 'Vector') return vectorText(node.kind === Kind.LIST ? node.values.map(numberOf) : null)
   switch (node.kind) {
@@ -124,7 +129,7 @@ function signed(sign: string | undefined, digits: string): string {
   return sign === '-' && digits !== '0' ? `-${digits}` : digits
 }
 
-const TEXTUAL = { DateTime: dateTime, LocalDateTime: localDateTime, Date: date, UUID: uuid } as const
+const TEXTUAL = { DateTime: dateTime, LocalDateTime: localDateTime, Date: date, UUID: uuid, Duration: duration } as const
 
 const DATE = /^(\d{4})-(\d\d)-(\d\d)$/
 const LOCAL = /^(\d{4})-(\d\d)-(\d\d)[Tt](\d\d):(\d\d):(\d\d)(?:\.(\d{1,6}))?$/
@@ -196,6 +201,14 @@ function numberOf(node: ValueNode): number {
   return node.kind === Kind.INT || node.kind === Kind.FLOAT ? Number(node.value) : Number.NaN
 }
 
+function duration(value: string): string {
+  return parseWidth(value)
+    ? value
+    : refuse(
+        '`Duration` must be a length of ISO 8601 above zero: one of years, months, weeks and days, such as P1D, or of hours, minutes and seconds, such as PT15M',
+      )
+}
+
 /** Compact JSON of a value that came from JSON. */
 function jsonText(value: unknown, depth: number): string {
   if (depth > JSON_DEPTH_MAX) return refuse(`\`JSON\` must not be nested deeper than ${JSON_DEPTH_MAX} levels`)
@@ -249,21 +262,29 @@ const DESCRIPTIONS = {
   UUID: 'A UUID in lower case.',
   JSON: 'A JSON value; its numbers keep their text.',
   Vector: 'A list of finite numbers, each as single precision holds it.',
+  Duration:
+    'A length of ISO 8601: hours, minutes and seconds of fixed length (`PT1H`, `PT15M`), or one unit of the calendar, as long as it is in a time zone (`P1D`, `P1W`, `P3M`, `P1Y`).',
 } as const
 
 /** The scalar types that GraphQL does not have by itself. */
 export const SCALAR_TYPES: readonly GraphQLScalarType[] = (['BigInt', 'Decimal', 'DateTime', 'LocalDateTime', 'Date', 'UUID', 'JSON', 'Vector'] as const).map(
-  (name) =>
-    new GraphQLScalarType<unknown, unknown>({
-      name,
-      description: DESCRIPTIONS[name],
-      parseValue: (value) => {
-        const canonical = parseInput(name, value)
-        return name === 'JSON' || name === 'Vector' ? value : canonical
-      },
-      parseLiteral: (node) => {
-        const canonical = parseLiteral(name, node)
-        return name === 'JSON' || name === 'Vector' ? valueFromASTUntyped(node) : canonical
-      },
-    }),
+  scalarType,
 )
+
+/** Of APIs that have series. */
+export const DURATION_TYPE: GraphQLScalarType = scalarType('Duration')
+
+function scalarType(name: keyof typeof DESCRIPTIONS): GraphQLScalarType {
+  return new GraphQLScalarType<unknown, unknown>({
+    name,
+    description: DESCRIPTIONS[name],
+    parseValue: (value) => {
+      const canonical = parseInput(name, value)
+      return name === 'JSON' || name === 'Vector' ? value : canonical
+    },
+    parseLiteral: (node) => {
+      const canonical = parseLiteral(name, node)
+      return name === 'JSON' || name === 'Vector' ? valueFromASTUntyped(node) : canonical
+    },
+  })
+}

@@ -2,7 +2,7 @@
 import { invariant } from '../errors.js'
 import type { OrganizationBinding } from '../query/binding.js'
 import type { Catalog } from '../query/catalog.js'
-import type { AggregatePlan, AuthorizedPlan, ListPlan, PageStart, Plan, ReadableView, RowSelection } from '../query/plan.js'
+import type { AggregatePlan, AuthorizedPlan, ListPlan, PageStart, Plan, ReadableView, RowSelection, SeriesPlan } from '../query/plan.js'
 import type { Predicate } from '../query/predicate.js'
 import type { OwnerGrant } from './authority.js'
 import { viewField } from './authorize.js'
@@ -25,7 +25,7 @@ export function restrict(plan: Plan, grant: OwnerGrant, context: RestrictContext
     const view = readableView(type, grant, context)
     if (view) views.set(type, view)
   }
-  const root = plan.kind === 'list' ? plan.list.type : plan.aggregate.type
+  const root = rootType(plan)
   invariant(views.has(root), `no grant for \`${root}\``)
   const restricted = {
     plan,
@@ -37,6 +37,17 @@ export function restrict(plan: Plan, grant: OwnerGrant, context: RestrictContext
     caller: context.caller,
   }
   return restricted as typeof restricted & AuthorizedPlan // the brand: views come from the grant, above
+}
+
+function rootType(plan: Plan): string {
+  switch (plan.kind) {
+    case 'list':
+      return plan.list.type
+    case 'aggregate':
+      return plan.aggregate.type
+    case 'series':
+      return plan.series.type
+  }
 }
 
 /** The owner's table as the grant shows it; null where the type is not granted. */
@@ -53,7 +64,8 @@ export function readableView(type: string, grant: OwnerGrant, context: Pick<Rest
 function typesOf(plan: Plan, catalog: Catalog): ReadonlySet<string> {
   const types = new Set<string>()
   if (plan.kind === 'list') visitList(plan.list, types, catalog)
-  else visitAggregate(plan.aggregate, types, catalog)
+  else if (plan.kind === 'aggregate') visitAggregate(plan.aggregate, types, catalog)
+  else visitSeries(plan.series, types, catalog)
   return types
 }
 
@@ -73,6 +85,7 @@ function visitRow(row: RowSelection, types: Set<string>, catalog: Catalog): void
     if (field.kind === 'toOne') visitRow(field.row, types, catalog)
     if (field.kind === 'list') visitList(field.list, types, catalog)
     if (field.kind === 'aggregate') visitAggregate(field.aggregate, types, catalog)
+    if (field.kind === 'series') visitSeries(field.series, types, catalog)
   }
 }
 
@@ -81,6 +94,12 @@ function visitAggregate(aggregate: AggregatePlan, types: Set<string>, catalog: C
   visitPredicate(aggregate.where, aggregate.type, types, catalog)
   const fields = catalog.entities.get(aggregate.type)?.fields
   for (const measure of aggregate.measures) if (fields?.get(measure.field)?.kind === 'toOne') visitTarget(aggregate.type, measure.field, types, catalog)
+}
+
+/** Measures and keys of a series are values of its own type. */
+function visitSeries({ type, where }: SeriesPlan, types: Set<string>, catalog: Catalog): void {
+  types.add(type)
+  visitPredicate(where, type, types, catalog)
 }
 
 function visitPredicate(predicate: Predicate, type: string, types: Set<string>, catalog: Catalog): void {

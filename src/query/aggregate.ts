@@ -34,33 +34,39 @@ export interface Group {
 /** The plan's own words for a group of one owner, from `Row.keys`. */
 export function readGroup(plan: AggregatePlan, texts: readonly (string | null)[], organization: string): Group {
   let next = 0
-  const take = (): string | null => {
+  const take: Take = () => {
     const text = texts[next++]
     invariant(text !== undefined, 'a group lacks parts')
     return text
   }
-  const taken = (): string => {
-    const text = take()
-    invariant(text !== null, 'a part of a group is null')
-    return text
-  }
+  const taken = (): string => present(take())
   const keys = plan.groupBy.map((key) => (key.field === ORGANIZATION_FIELD ? jsonString(organization) : taken()))
   const count = BigInt(taken())
-  const measures = plan.measures.map(({ fn }): MeasureParts => {
-    switch (fn) {
-      case 'sum':
-        return { kind: 'sum', sum: nullable(take(), parseDecimal) }
-      case 'avg':
-        return { kind: 'avg', sum: nullable(take(), parseDecimal), count: BigInt(taken()) }
-      case 'min':
-      case 'max':
-        return { kind: fn, value: take() }
-      case 'countDistinct':
-        return { kind: 'countDistinct', count: BigInt(taken()) }
-    }
-  })
+  const measures = plan.measures.map(({ fn }) => readParts(fn, take))
   invariant(next === texts.length, 'a group has parts that nobody asked for')
   return { keys, count, measures }
+}
+
+/** Gives the texts of a group one by one. */
+export type Take = () => string | null
+
+export function present(text: string | null): string {
+  invariant(text !== null, 'a part of a group is null')
+  return text
+}
+
+export function readParts(fn: Measure['fn'], take: Take): MeasureParts {
+  switch (fn) {
+    case 'sum':
+      return { kind: 'sum', sum: nullable(take(), parseDecimal) }
+    case 'avg':
+      return { kind: 'avg', sum: nullable(take(), parseDecimal), count: BigInt(present(take())) }
+    case 'min':
+    case 'max':
+      return { kind: fn, value: take() }
+    case 'countDistinct':
+      return { kind: 'countDistinct', count: BigInt(present(take())) }
+  }
 }
 
 /** `Row.keys` of a group: what `readGroup` reads. */
@@ -69,7 +75,7 @@ export function groupTexts(plan: AggregatePlan, group: Group): (string | null)[]
   return [...keys, group.count.toString(), ...group.measures.flatMap(partTexts)]
 }
 
-function partTexts(parts: MeasureParts): (string | null)[] {
+export function partTexts(parts: MeasureParts): (string | null)[] {
   switch (parts.kind) {
     case 'sum':
       return [nullable(parts.sum, printDecimal)]
@@ -135,32 +141,37 @@ const NOTHING: Readonly<Record<Measure['fn'], MeasureParts>> = {
 function combine(plan: AggregatePlan, entity: EntityType, [a, b]: readonly [Group, Group]): Group {
   const measures = plan.measures.map((measure, index): MeasureParts => {
     const [x, y] = [a.measures[index], b.measures[index]]
-    invariant(x && y && x.kind === y.kind, 'groups of one plan have the same measures')
-    switch (x.kind) {
-      case 'sum':
-        return { kind: 'sum', sum: sumOf(x.sum, (y as typeof x).sum) }
-      case 'avg':
-        return { kind: 'avg', sum: sumOf(x.sum, (y as typeof x).sum), count: x.count + (y as typeof x).count }
-      case 'min':
-      case 'max':
-        return { kind: x.kind, value: extreme(measure, fieldType(entity, measure.field), [x.value, (y as typeof x).value]) }
-      case 'countDistinct':
-        // Only an owner without rows can stand beside another one here.
-        invariant(x.count === 0n || (y as typeof x).count === 0n, 'distinct values of two owners cannot be counted together')
-        return { kind: 'countDistinct', count: x.count + (y as typeof x).count }
-    }
+    invariant(x && y, 'groups of one plan have the same measures')
+    return combineParts(entity, measure.field, [x, y])
   })
   return { keys: a.keys, count: a.count + b.count, measures }
 }
 
-function sumOf(a: Decimal | null, b: Decimal | null): Decimal | null {
+export function combineParts(entity: EntityType, field: string, [x, y]: readonly [MeasureParts, MeasureParts]): MeasureParts {
+  invariant(x.kind === y.kind, 'groups of one plan have the same measures')
+  switch (x.kind) {
+    case 'sum':
+      return { kind: 'sum', sum: sumOf(x.sum, (y as typeof x).sum) }
+    case 'avg':
+      return { kind: 'avg', sum: sumOf(x.sum, (y as typeof x).sum), count: x.count + (y as typeof x).count }
+    case 'min':
+    case 'max':
+      return { kind: x.kind, value: extreme(x.kind, fieldType(entity, field), [x.value, (y as typeof x).value]) }
+    case 'countDistinct':
+      // Only an owner without rows can stand beside another one here.
+      invariant(x.count === 0n || (y as typeof x).count === 0n, 'distinct values of two owners cannot be counted together')
+      return { kind: 'countDistinct', count: x.count + (y as typeof x).count }
+  }
+}
+
+export function sumOf(a: Decimal | null, b: Decimal | null): Decimal | null {
   return a && b ? addDecimals(a, b) : (a ?? b)
 }
 
-function extreme(measure: Measure, type: ValueType, [a, b]: readonly [string | null, string | null]): string | null {
+function extreme(fn: 'min' | 'max', type: ValueType, [a, b]: readonly [string | null, string | null]): string | null {
   if (a === null || b === null) return a ?? b
   const isFirst = compareSortKeys(type, a, b) <= 0
-  return isFirst === (measure.fn === 'min') ? a : b
+  return isFirst === (fn === 'min') ? a : b
 }
 
 /** The groups that `having` lets through, in order, cut to the limit. `valueOf` gives an operand's value, null where there is none. */
@@ -265,7 +276,7 @@ function sortKeyOf(type: ValueType, json: string): string | null {
 }
 
 /** What the caller sees of a measure; null where its JSON is null. */
-interface Released {
+export interface Released {
   readonly type: ValueType
   readonly sortKey: string | null
 }
@@ -275,17 +286,21 @@ const DECIMAL: ValueType = { kind: 'builtin', name: 'Decimal' }
 const FLOAT: ValueType = { kind: 'builtin', name: 'Float' }
 
 /** Averages of anything but floats are rounded to this many digits after the point. */
-const AVERAGE_DIGITS = 16
+export const AVERAGE_DIGITS = 16
 
 function releasedOf(plan: AggregatePlan, entity: EntityType, group: Group, of: 'count' | Measure): Released {
   if (of === 'count') return { type: BIG_INT, sortKey: group.count.toString() }
   const parts = group.measures[plan.measures.findIndex((measure) => measure.fn === of.fn && measure.field === of.field)]
   invariant(parts, 'a group has every measure that its plan uses')
-  const released = releasedParts(entity, of.field, parts)
+  return shown(releasedParts(entity, of.field, parts))
+}
+
+/** What has no JSON form is null. */
+export function shown(released: Released): Released {
   return valueJson(released.type, released.sortKey) === 'null' ? { type: released.type, sortKey: null } : released
 }
 
-function releasedParts(entity: EntityType, field: string, parts: MeasureParts): Released {
+export function releasedParts(entity: EntityType, field: string, parts: MeasureParts): Released {
   // Adding zero makes minus zero, which a number too small for a double becomes, zero.
   switch (parts.kind) {
     case 'countDistinct':
@@ -301,10 +316,15 @@ function releasedParts(entity: EntityType, field: string, parts: MeasureParts): 
     case 'avg': {
       const { sum, count } = parts
       if (sum === null || count === 0n) return { type: isFloat(entity, field) ? FLOAT : DECIMAL, sortKey: null }
-      if (isFloat(entity, field)) return { type: FLOAT, sortKey: printFloat(floatQuotient(sum, count) + 0) }
-      return { type: DECIMAL, sortKey: printDecimal(divideDecimal(sum, count, AVERAGE_DIGITS)) }
+      return quotient(entity, field, sum, count)
     }
   }
+}
+
+/** As an average is released. */
+export function quotient(entity: EntityType, field: string, sum: Decimal, count: bigint): Released {
+  if (isFloat(entity, field)) return { type: FLOAT, sortKey: printFloat(floatQuotient(sum, count) + 0) }
+  return { type: DECIMAL, sortKey: printDecimal(divideDecimal(sum, count, AVERAGE_DIGITS)) }
 }
 
 /** The JSON text of the aggregate, with the released groups in their order. */
@@ -337,7 +357,11 @@ function groupJson(plan: AggregatePlan, entity: EntityType, group: Group, fields
 }
 
 /** A field that is not grouped by is null. */
-function keysJson(plan: AggregatePlan, group: Group, fields: readonly { readonly responseKey: string; readonly key: GroupKey['field'] }[]): string {
+export function keysJson(
+  plan: Pick<AggregatePlan, 'type' | 'groupBy'>,
+  group: Pick<Group, 'keys'>,
+  fields: readonly { readonly responseKey: string; readonly key: GroupKey['field'] }[],
+): string {
   const texts = fields.map(({ responseKey, key }) => {
     if (key === '__typename') return member(responseKey, jsonString(`${plan.type}GroupKeys`))
     return member(responseKey, group.keys[plan.groupBy.findIndex(({ field }) => field === key)] ?? 'null')
@@ -356,11 +380,11 @@ function measuresJson(plan: AggregatePlan, entity: EntityType, group: Group, { k
   return `{${texts.join(',')}}`
 }
 
-function member(responseKey: string, json: string): string {
+export function member(responseKey: string, json: string): string {
   return `${jsonString(responseKey)}:${json}`
 }
 
-function nullable<From, To>(value: From | null, to: (value: From) => To): To | null {
+export function nullable<From, To>(value: From | null, to: (value: From) => To): To | null {
   return value === null ? null : to(value)
 }
 
@@ -368,7 +392,7 @@ function keyType(entity: EntityType, field: string): ValueType {
   return field === ORGANIZATION_FIELD ? { kind: 'builtin', name: 'ID' } : fieldType(entity, field)
 }
 
-function fieldType(entity: EntityType, name: string): ValueType {
+export function fieldType(entity: EntityType, name: string): ValueType {
   const field = entity.fields.get(name)
   invariant(field?.kind === 'value', 'a measure or key is a value field')
   return field.type

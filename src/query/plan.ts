@@ -24,6 +24,7 @@ export type RowField =
   | { readonly kind: 'toOne'; readonly responseKey: string; readonly field: string; readonly row: RowSelection }
   | { readonly kind: 'list'; readonly responseKey: string; readonly field: string; readonly list: ListPlan }
   | { readonly kind: 'aggregate'; readonly responseKey: string; readonly field: string; readonly aggregate: AggregatePlan }
+  | { readonly kind: 'series'; readonly responseKey: string; readonly field: string; readonly series: SeriesPlan }
   /** A field that a foreign service fills by key later; null here. */
   | { readonly kind: 'absent'; readonly responseKey: string }
 
@@ -145,12 +146,75 @@ export interface AggregatePlan {
   readonly fields: readonly AggregateField[]
 }
 
+export type SeriesMeasure =
+  | { readonly fn: 'sum' | 'avg' | 'min' | 'max'; readonly field: string }
+  /** The value of the earliest or latest row that has one; rows of one time go by key, those of several owners by organization before it. */
+  | { readonly fn: 'first' | 'last'; readonly field: string }
+  /** As PostgreSQL's `percentile_cont`, exact; `p` is a Float from 0 to 1. */
+  | { readonly fn: 'percentile'; readonly field: string; readonly p: Operand }
+  /** What a counter grew by in a second: from row to row of a group, and from zero after a reset. A growth belongs to the bucket of its later row. */
+  | { readonly fn: 'rate'; readonly field: string }
+
+/** How an empty bucket is filled. */
+export type Fill = 'NULL' | 'PREVIOUS' | 'LINEAR'
+
+/** A field of a bucket, in the order of the answer. */
+export type BucketField =
+  | { readonly kind: 'typename' | 'start' | 'end' | 'count'; readonly responseKey: string }
+  | {
+      readonly kind: 'measures'
+      readonly responseKey: string
+      readonly fn: SeriesMeasure['fn']
+      /** `measure` is an index of the plan's measures; null for the type's name. */
+      readonly fields: readonly { readonly responseKey: string; readonly measure: number | null }[]
+    }
+
+export type SeriesField =
+  | { readonly kind: 'typename'; readonly responseKey: string }
+  | Extract<GroupField, { kind: 'keys' }>
+  | { readonly kind: 'buckets'; readonly responseKey: string; readonly fields: readonly BucketField[] }
+
+/** What buckets are made of: DateTimes, a Duration and the name of a time zone. Without `origin` they are counted from the start of Monday, 2000-01-03, in the zone. */
+export interface BucketOperands {
+  readonly from: Operand
+  readonly to: Operand
+  readonly width: Operand
+  readonly timezone: Operand
+  readonly origin: Operand | null
+}
+
 /**
- * What one store is asked: rows by an order, or groups. Lookups are lists with a condition on the key. `withKeys`: sort values and key travel beside each row, for the
+ * Measures of the readable view by bucket of its time field, for each group. A store gives what rows there are; empty buckets, and what stands in them, are the
+ * gateway's business, once owners are combined.
+ */
+export interface SeriesPlan {
+  readonly type: string
+  /** The time field: DateTime, or LocalDateTime, which is read on its own clock. */
+  readonly time: string
+  /** Over the readable view; that the time lies in the range is part of it. */
+  readonly where: Predicate
+  readonly buckets: BucketOperands
+  /** A list in the type of the time field: where each bucket that touches the range starts, then where the last one ends. Made of `buckets`; strictly ascending. */
+  readonly bounds: Operand
+  readonly groupBy: readonly GroupKey[]
+  /** Without duplicates. */
+  readonly measures: readonly SeriesMeasure[]
+  readonly fill: Fill | null
+  /** A store gives at most one more than this many pairs of group and bucket. */
+  readonly bucketsMax: number
+  readonly fields: readonly SeriesField[]
+  /** Names this series among all of the document: the path of response keys, with dots between them. */
+  readonly path: string
+}
+
+/**
+ * What one store is asked: rows by an order, groups, or a series. Lookups are lists with a condition on the key. `withKeys`: sort values and key travel beside each row, for the
  * merge of several owners, for cursors and for finding rows again by their key.
  */
 export type Plan =
-  { readonly kind: 'list'; readonly list: ListPlan; readonly withKeys: boolean } | { readonly kind: 'aggregate'; readonly aggregate: AggregatePlan }
+  | { readonly kind: 'list'; readonly list: ListPlan; readonly withKeys: boolean }
+  | { readonly kind: 'aggregate'; readonly aggregate: AggregatePlan }
+  | { readonly kind: 'series'; readonly series: SeriesPlan }
 
 export type Mask =
   | { readonly kind: 'null' }

@@ -2,6 +2,7 @@
 import fc from 'fast-check'
 import { maskedValue } from '../../src/connectors/memory/mask.js'
 import type { OwnerGrant, TypeGrant } from '../../src/policy/authority.js'
+import { bucketBounds } from '../../src/query/buckets.js'
 import type { EntityType, Field, ValueField, ValueType } from '../../src/query/catalog.js'
 import type {
   AggregatePlan,
@@ -20,6 +21,8 @@ import type {
   Plan,
   RowField,
   RowSelection,
+  SeriesMeasure,
+  SeriesPlan,
   TimeUnit,
   ViewField,
 } from '../../src/query/plan.js'
@@ -50,6 +53,36 @@ function isUsable(shown: Shown | undefined, use: Use): boolean {
 
 const UNITS: readonly TimeUnit[] = ['HOUR', 'DAY', 'WEEK', 'MONTH', 'QUARTER', 'YEAR']
 const ZONES = ['UTC', 'America/New_York', 'Asia/Kathmandu', 'Europe/Dublin', 'America/Havana', 'Pacific/Apia', 'Etc/GMT+12']
+/** Widths with ranges that they suit: the clocks of Berlin change on 2026-03-29 and 2026-10-25, those of Apia left out a day. */
+const SPANS: readonly { readonly widths: readonly string[]; readonly ranges: readonly (readonly [from: string, to: string])[] }[] = [
+  {
+    widths: ['PT1H', 'PT15M', 'PT1H30M', 'P1D', 'P2D', 'PT24H', 'PT7.5S', 'P1W'],
+    ranges: [
+      ['2026-03-28T12:00:00Z', '2026-03-30T12:00:00Z'],
+      ['2026-03-01T22:14:03.12051Z', '2026-03-01T22:14:03.120512Z'],
+      ['2026-03-01T22:00:00Z', '2026-03-01T22:14:03.120511Z'],
+      ['2026-10-24T00:30:00Z', '2026-10-25T01:30:00.000001Z'],
+      ['2011-12-28T00:00:00Z', '2012-01-02T00:00:00Z'],
+    ],
+  },
+  {
+    widths: ['P1D', 'P1W', 'P1M', 'P3M', 'P1Y', 'P7Y', 'P100Y', 'PT1000H'],
+    ranges: [
+      ['2025-12-01T00:00:00Z', '2026-11-05T12:00:00Z'],
+      ['2024-01-01T00:00:00Z', '2026-03-29T01:00:00Z'],
+    ],
+  },
+  {
+    widths: ['P1Y', 'P5Y', 'P13M', 'P1000D', 'PT99999H'],
+    ranges: [
+      ['1969-12-31T23:59:59.999999Z', '2026-10-25T00:30:00.000001Z'],
+      ['0203-01-01T00:00:00Z', '9890-01-01T00:00:00Z'],
+    ],
+  },
+]
+const ORIGINS = ['2026-03-29T01:30:00Z', '2020-01-28T06:00:00.5Z', '1970-01-01T00:00:00Z', '2031-07-15T23:59:59Z']
+const BUCKETS_MAX = 10_000
+
 const COMPARE: readonly CompareOp[] = ['=', '<', '<=', '>', '>=']
 const CLAIMS = ['c0', 'c1', 'c2', '__proto__', 'missing']
 /** What a token may hold that is no value of a column: each must match nothing. */
@@ -242,6 +275,8 @@ export class Draw {
     if (this.chance(30)) return { kind: 'aggregate', aggregate: this.aggregate(root, grant) }
     const vectors = this.usable(this.entity(root), 'search', grant).filter((field) => field.vector)
     if (vectors.length > 0 && this.chance(30)) return { kind: 'list', withKeys: true, list: this.search(root, grant, this.pick(vectors)) }
+    const series = this.chance(30) ? this.series(root, grant, 'root') : null
+    if (series) return { kind: 'series', series }
     return { kind: 'list', withKeys: true, list: this.list(root, grant, { depth: 2, path: 'root' }) }
   }
 
@@ -312,8 +347,13 @@ export class Draw {
         if (this.chance(30)) fields.push({ kind: 'value', responseKey, field: field.name })
       } else if (depth <= 0 || !this.chance(35 / rounds)) continue
       else if (field.kind === 'toOne') fields.push({ kind: 'toOne', responseKey, field: field.name, row: this.row(field.target, grant, at) })
-      else if (this.chance(30)) fields.push({ kind: 'aggregate', responseKey, field: field.name, aggregate: this.aggregate(field.target, grant) })
-      else fields.push({ kind: 'list', responseKey, field: field.name, list: this.list(field.target, grant, at) })
+      else {
+        const kind = this.pick(['list', 'list', 'aggregate', 'series'] as const)
+        const series = kind === 'series' ? this.series(field.target, grant, at.path) : null
+        if (series) fields.push({ kind: 'series', responseKey, field: field.name, series })
+        else if (kind === 'aggregate') fields.push({ kind, responseKey, field: field.name, aggregate: this.aggregate(field.target, grant) })
+        else fields.push({ kind: 'list', responseKey, field: field.name, list: this.list(field.target, grant, at) })
+      }
     }
     return { type, fields: fields.length === 0 ? [{ kind: 'id', responseKey: this.key() }] : fields }
   }
@@ -491,6 +531,67 @@ export class Draw {
     const distinct = [...named(['enum', 'String', 'ID', 'Int', 'BigInt', 'UUID', 'Date'], 'countDistinct'), ...relations]
     const fields: Readonly<Record<MeasureFunction, readonly string[]>> = { sum: numbers, avg: numbers, min: extremes, max: extremes, countDistinct: distinct }
     return (['sum', 'avg', 'min', 'max', 'countDistinct'] as const).flatMap((fn) => this.some(fields[fn], 25).map((field) => ({ fn, field })))
+  }
+
+  // --- series --------------------------------------------------------------------------------------------------------------------------------------------------
+
+  /** Null where the type has no time that may be used so. */
+  series(type: string, grant: OwnerGrant, path: string): SeriesPlan | null {
+    const entity = this.entity(type)
+    const times = this.usable(entity, 'group', grant).filter(({ list, type: { name } }) => !list && (name === 'DateTime' || name === 'LocalDateTime'))
+    if (times.length === 0) return null
+    const time = this.pick(times)
+    const isLocal = time.type.name === 'LocalDateTime'
+    const { bounds, ...buckets } = this.buckets(isLocal)
+    const clock = (text: string): Operand => this.operand(isLocal ? text.replace('Z', '') : text)
+    const range: Predicate[] = [
+      { kind: 'compare', field: time.name, op: '>=', operand: clock(buckets.from) },
+      { kind: 'compare', field: time.name, op: '<', operand: clock(buckets.to) },
+    ]
+    return {
+      ...{ type, time: time.name, path, fill: null, fields: [], groupBy: this.groupBy(entity, grant), measures: this.seriesMeasures(entity, grant) },
+      where: { kind: 'and', terms: [...range, this.where(entity, grant, this.count(0, 1))] },
+      buckets: {
+        from: this.operand(buckets.from),
+        to: this.operand(buckets.to),
+        width: this.operand(buckets.width),
+        timezone: this.operand(buckets.timezone),
+        origin: buckets.origin === null ? null : this.operand(buckets.origin),
+      },
+      bounds: this.operand(bounds.map((text) => (isLocal ? text : `${text}Z`))),
+      bucketsMax: this.pick([1, 3, BUCKETS_MAX, BUCKETS_MAX, BUCKETS_MAX]),
+    }
+  }
+
+  private buckets(isLocal: boolean): Parameters<typeof bucketBounds>[0] & { readonly bounds: readonly string[] } {
+    const { widths, ranges } = this.pick(SPANS)
+    const [from, to] = this.pick(ranges)
+    const width = this.pick(widths)
+    const timezone = isLocal ? 'UTC' : this.pick(['Europe/Berlin', 'UTC', ...ZONES])
+    const origin = this.chance(40) ? this.pick(ORIGINS) : null
+    for (const spec of [
+      { from, to, width, timezone, origin },
+      { from, to, width: 'P100Y', timezone, origin: null },
+    ]) {
+      try {
+        return { ...spec, bounds: bucketBounds(spec, { bucketsMax: BUCKETS_MAX, path: 'drawn' }) }
+      } catch {
+        continue // refused, as it would be of a caller
+      }
+    }
+    throw new Error('a century is a bucket in every zone')
+  }
+
+  private seriesMeasures(entity: EntityType, grant: OwnerGrant): SeriesMeasure[] {
+    const measures = this.measures(entity, grant)
+    const numbers = measures.filter(({ fn }) => fn === 'sum' || fn === 'avg')
+    const extremes = measures.filter(({ fn }) => fn === 'min' || fn === 'max')
+    const p = (): Operand => this.operand(this.pick([0, 0.5, 0.95, 1, 1e-7, 0.3333333333333333]))
+    return [
+      ...[...numbers, ...extremes].map(({ fn, field }) => ({ fn, field }) as SeriesMeasure), // those of a series, just chosen
+      ...extremes.map(({ fn, field }): SeriesMeasure => ({ fn: fn === 'min' ? 'first' : 'last', field })),
+      ...numbers.map(({ fn, field }): SeriesMeasure => (fn === 'sum' ? { fn: 'percentile', field, p: p() } : { fn: 'rate', field })),
+    ]
   }
 
   private having(entity: EntityType, measures: readonly Measure[], depth: number): Having {

@@ -28,9 +28,11 @@ describe("what reaches the owners' databases", () => {
   it('is one statement for each root field and owner, however deep, and one transaction for each owner', async () => {
     const document = `{
       deep: people(first: 50) { totalCount nodes { name tasks(first: 20) { totalCount nodes { title owner { name tasks(first: 20) { nodes { project { name tasks(first: 5) { totalCount nodes { key } } } } } }
-        } pageInfo { hasNextPage endCursor } } tasksAggregate(groupBy: [{ field: STATUS }]) { groups { count } } } }
+        } pageInfo { hasNextPage endCursor } } tasksAggregate(groupBy: [{ field: STATUS }]) { groups { count } }
+        taskSeries(range: { from: "2026-01-01T00:00:00Z", to: "2026-02-01T00:00:00Z" }, bucket: "P1W") { buckets { count rate { priority } } } } }
       wide: tasks(where: { owner: { tasks: { some: { priority: { gt: 1 } } } } }, orderBy: [{ owner: { team: ASC } }]) { totalCount edges { cursor node { key } } }
       sums: tasksAggregate(groupBy: [{ field: STATUS }]) { groups { count max { priority } } }
+      series: taskSeries(range: { from: "2026-01-01T00:00:00Z", to: "2026-02-01T00:00:00Z" }, bucket: "P1D", fill: LINEAR) { buckets { count first { priority } } }
     }`
     await gateway.ask(chief, '{ tasks { totalCount } }')
     for (let round = 0; round < 2; round++) {
@@ -40,10 +42,11 @@ describe("what reaches the owners' databases", () => {
       })
       for (const organization of ['alpha', 'beta', 'gamma']) {
         const own = statements.filter((each) => each.organization === organization)
-        expect(dataOf(statements, organization)).toHaveLength(3)
+        expect(dataOf(statements, organization)).toHaveLength(4)
         expect(own.map(({ name }) => (name.startsWith('q_') ? 'data' : name))).toEqual([
           'concordat_begin',
           'concordat_caller',
+          'data',
           'data',
           'data',
           'data',

@@ -149,6 +149,46 @@ describe('apiSchema', () => {
     ])
   })
 
+  describe('of a type with `@series`', () => {
+    const series = schemaOf(`
+      type Agent @entity { key: ID!  metrics: [Metric!] @inverse(of: "agent")  others: [Metric!] @inverse(of: "other") }
+      type Metric @entity @series(time: "at") { key: ID!  at: DateTime!  load: Float  size: BigInt  agent: Agent  other: Agent }
+      type Bare @entity @series(time: "at") { key: ID!  at: LocalDateTime! }`)
+
+    it('has a series at the root and beside each list, named as at the root or for the list', () => {
+      expect(validateSchema(series)).toEqual([])
+      const query = series.getQueryType()?.getFields() ?? {}
+      expect(query.metricSeries?.args.map(({ name, type }) => `${name}: ${String(type)}`)).toEqual([
+        ...['range: TimeRange!', 'bucket: Duration!', 'timezone: String!', 'origin: DateTime', 'fill: Fill', 'groupBy: [MetricGroupBy!]', 'where: MetricWhere'],
+        'organizations: [ID!]',
+      ])
+      expect(String(query.metricSeries?.type)).toBe('[MetricSeries!]')
+      expect(Object.keys(query)).not.toContain('agentSeries')
+      const agent = series.getType('Agent')
+      const fields = agent instanceof GraphQLObjectType ? agent.getFields() : {}
+      expect(Object.keys(fields).filter((name) => name.endsWith('Series'))).toEqual(['metricSeries', 'othersSeries'])
+      expect(fields.metricSeries?.args.map(({ name }) => name)).not.toContain('organizations')
+      expect([...apiIndex(catalogOf('type Bare @entity @series(time: "at") { key: ID!  at: LocalDateTime! }')).roots.keys()]).toContain('bareSeries')
+    })
+
+    it('has the measures that its fields allow', () => {
+      expect(definition(series, 'MetricSeries')).toBe('type MetricSeries { keys: MetricGroupKeys! buckets: [MetricBucket!]! }')
+      expect(definition(series, 'MetricBucket')).toBe(
+        'type MetricBucket { start: DateTime! end: DateTime! count: BigInt! sum: MetricSum avg: MetricAvg min: MetricExtreme max: MetricExtreme first: MetricExtreme ' +
+          'last: MetricExtreme percentile(p: Float!): MetricAvg rate: MetricAvg }',
+      )
+      expect(definition(series, 'BareBucket')).toBe(
+        'type BareBucket { start: DateTime! end: DateTime! count: BigInt! min: BareExtreme max: BareExtreme first: BareExtreme last: BareExtreme }',
+      )
+      expect(definition(series, 'TimeRange')).toBe('input TimeRange { from: DateTime! to: DateTime! }')
+      expect(definition(series, 'Fill')).toBe('enum Fill { NULL PREVIOUS LINEAR }')
+    })
+
+    it('alone brings the types of series', () => {
+      expect(['Duration', 'TimeRange', 'Fill'].map((name) => schema.getType(name))).toEqual([undefined, undefined, undefined])
+    })
+  })
+
   it('survives a large contract', () => {
     const types = Array.from({ length: 300 }, (_, index) => `type T${index} @entity(name: "x${index}") { key: ID! a: Int b: Decimal c: T${(index + 1) % 300} }`)
     expect(validateSchema(schemaOf(types.join('\n')))).toEqual([])

@@ -163,6 +163,14 @@ describe('parseContract', () => {
     ['an inverse on a value', 'type A @entity { key: ID! name: String @inverse(of: "a") }'],
     ['a series of nothing', 'type A @entity @series(time: "at") { key: ID! }'],
     ['a series over a text', 'type A @entity @series(time: "at") { key: ID! at: String }'],
+    [
+      'a series whose name a field has',
+      'type A @entity { key: ID! rows: [B!] @inverse(of: "a") rowsSeries: Int } type B @entity @series(time: "at") { key: ID! at: DateTime! a: A }',
+    ],
+    [
+      'a series whose name another root has',
+      'type B @entity @series(time: "at") { key: ID! at: DateTime! } type C @entity(name: "bSeries", plural: "cs") { key: ID! }',
+    ],
     ['a type named Query', 'type Query @entity { key: ID! }'],
     ['a type named as a scalar', 'type Vector @entity { key: ID! }'],
     ['a type named as a part of the API', 'type PageInfo @entity { key: ID! }'],

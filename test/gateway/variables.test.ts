@@ -30,7 +30,7 @@ const catalog = parseContract([
   },
 ])
 const schema = apiSchema(catalog)
-const parts = { schema, catalog, index: apiIndex(catalog), limits: { rows: 1_000, nestedRows: 100, defaultRows: 50, terms: 100 } }
+const parts = { schema, catalog, index: apiIndex(catalog), limits: { rows: 1_000, nestedRows: 100, defaultRows: 50, terms: 100, seriesBuckets: 100 } }
 
 const LEAVES = ['ID', 'String', 'Int', 'Float', 'Boolean', 'BigInt', 'Decimal', 'DateTime', 'LocalDateTime', 'Date', 'UUID', 'JSON', 'State', 'Order'] as const
 const TYPES = [...LEAVES, ...LEAVES, 'ItemWhere', 'ItemOrderBy', 'StringFilter', 'IntFilter'] as const

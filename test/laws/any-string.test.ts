@@ -24,8 +24,11 @@ const NAMES = [
   '{"json":1}',
   'a.b.c',
   '\u0001["x"]\u0002',
+  '\u0003["x"]\u0004',
   'n'.repeat(63),
 ] as const
+
+const SPAN = 'range: { from: "2026-03-01T00:00:00Z", to: "2026-03-02T00:00:00Z" }, bucket: "P1D"'
 
 const MAIN = 'we"ird.sch\'ema $1'
 const asker: TestClaims = { organization: 'alpha', roles: ['reader'] }
@@ -38,7 +41,8 @@ const dotted = (name: string): string => `"${name.replaceAll('"', '""')}"`
 
 beforeAll(async () => {
   const types = NAMES.map(
-    (_name, index) => `type Odd${index} @entity { key: ID! text: String! kind: Kind! other: Odd${index} others: [Odd${index}!] @inverse(of: "other") }`,
+    (_name, index) =>
+      `type Odd${index} @entity @series(time: "at") { key: ID! text: String! kind: Kind! at: DateTime other: Odd${index} others: [Odd${index}!] @inverse(of: "other") }`,
   )
   const tables = NAMES.map(
     (
@@ -56,6 +60,7 @@ beforeAll(async () => {
         text: `t${name}`.slice(0, 60),
         kind: { column: `e${name}`.slice(0, 60), values: { [name]: 'NAMED', other: 'OTHER' } },
         other: `r${name}`.slice(0, 60),
+        at: { constant: '2026-03-01T00:00:00Z' },
       },
     },
   ])
@@ -63,12 +68,12 @@ beforeAll(async () => {
     world: {
       contract: `${types.join('\n')}
         enum Kind { NAMED OTHER }
-        type Note @entity { key: ID! text: String! tags: [String!] meta: JSON team: String }`,
+        type Note @entity @series(time: "at") { key: ID! at: DateTime text: String! tags: [String!] meta: JSON team: String }`,
       organizations: {
         alpha: {
           sql: `CREATE TABLE victims (); CREATE SCHEMA ${quoted(MAIN)}; ${tables.join('\n')}
             CREATE TABLE note (key text PRIMARY KEY, text text NOT NULL, tags text[], meta jsonb, team text);`,
-          bindings: Object.fromEntries(bindings),
+          bindings: { ...Object.fromEntries(bindings), Note: { fields: { at: { constant: '2026-03-01T00:00:00Z' } } } },
           roles: {
             reader: { read: Object.fromEntries([...NAMES.map((_name, index) => [`Odd${index}`, { fields: 'all' }]), ['Note', { fields: 'all' }]]) },
             member: { read: { Note: { fields: 'all', rows: { team: { eq: { claim: 'team' } } } } } },
@@ -92,7 +97,9 @@ describe('any string survives as an identifier', () => {
     const type = `odd${index}`
     const many = `${type}s`
     const document = `query($text: String!) {
-      all: ${many}(orderBy: [{ text: DESC }]) { totalCount nodes { id key text kind other { key text } others(first: 1) { nodes { key } edges { cursor } pageInfo { endCursor } } othersAggregate { groups { count } } } }
+      all: ${many}(orderBy: [{ text: DESC }]) { totalCount nodes { id key text kind other { key text } others(first: 1) { nodes { key } edges { cursor } pageInfo { endCursor } } othersAggregate { groups { count } }
+        othersSeries(${SPAN}, groupBy: [{ field: TEXT }]) { keys { text } buckets { count last { text } } } } }
+      series: ${type}Series(${SPAN}, groupBy: [{ field: TEXT }]) { keys { text } buckets { first { text } } }
       some: ${many}(where: { text: { eq: $text }, kind: { eq: NAMED }, others: { some: { kind: { in: [OTHER] } } } }, first: 1) { nodes { key } pageInfo { endCursor } }
       groups: ${many}Aggregate(groupBy: [{ field: KIND }, { field: TEXT }]) { groups { keys { kind text } count } }
     }`
@@ -107,6 +114,10 @@ describe('any string survives as an identifier', () => {
       othersAggregate: { groups: [{ count: '1' }] },
     })
     expect(nodes.find(({ key }) => key === '2')).toMatchObject({ text: 'decoy', kind: 'OTHER', other: { key: '1', text: name } })
+    expect(nodes.find(({ key }) => key === '1')).toMatchObject({
+      othersSeries: [{ keys: { text: 'decoy' }, buckets: [{ count: '1', last: { text: 'decoy' } }] }],
+    })
+    expect(json.data.series).toContainEqual({ keys: { text: name }, buckets: [{ first: { text: name } }] })
     expect(json.data.some.nodes).toEqual([{ key: '1' }])
     expect(json.data.groups.groups).toContainEqual({ keys: { kind: 'NAMED', text: name }, count: '1' })
     const next = await gateway.ask(asker, `query($after: String) { ${many}(first: 1, after: $after, where: { text: { eq: "decoy" } }) { nodes { key } } }`, {
@@ -284,6 +295,8 @@ describe('any string survives as a value', () => {
         gateway.ask(asker, 'query($v: [ID!]) { notes(organizations: $v) { totalCount } }', { v: [text] }),
         gateway.ask(asker, 'query($v: String!) { notes(after: $v) { totalCount } }', { v: text }),
         gateway.ask(asker, `{ notesAggregate(groupBy: [{ field: TEXT, timezone: ${JSON.stringify(text)} }]) { groups { count } } }`),
+        gateway.ask(asker, `query($v: String!) { noteSeries(${SPAN}, timezone: $v) { buckets { count } } }`, { v: text }),
+        gateway.ask(asker, `query($v: Duration!) { noteSeries(${SPAN.replace('"P1D"', '$v')}) { buckets { count } } }`, { v: text }),
         gateway.ask(asker, '{ notes { totalCount } }', { [text]: text }),
         gateway.request(asker, 'query A { __typename }', { operationName: text }),
         gateway.ask({ ...asker, purposes: [text] }, '{ notes { totalCount } }'),

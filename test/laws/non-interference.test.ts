@@ -9,6 +9,7 @@ import type { Pools, Style } from './documents.js'
 import { Documents, Printer, ROOTS } from './documents.js'
 import { makeOracle, poolsOf } from './oracle.js'
 import { SCRAMBLES } from './scramble.js'
+import { printSeries, seriesOf } from './series.js'
 import type { TypeName, Viewer } from './world.js'
 import { decisionOf, lawsWorld, VIEWERS, WORLD_ROWS } from './world.js'
 
@@ -109,7 +110,11 @@ const asked = fc
       })
     })
     return fc
-      .oneof({ weight: 3, arbitrary: documents.list(one.type, { nested: true }) }, { weight: 2, arbitrary: documents.aggregate(one.type) })
+      .oneof(
+        { weight: 3, arbitrary: documents.list(one.type, { nested: true }) },
+        { weight: 2, arbitrary: documents.aggregate(one.type) },
+        { weight: one.type === 'Task' ? 2 : 0, arbitrary: seriesOf(documents) },
+      )
       .map((spec) => ({ one, pair, organizations, spec }))
   })
 
@@ -120,7 +125,12 @@ describe('two databases that differ only in what the caller may not see', () => 
       const printer = new Printer(one.style)
       const more = [['organizations', '[ID!]', organizations]] as const
       const root = ROOTS[one.type].many
-      const selection = 'groupBy' in spec ? `${root}Aggregate${printer.aggregate(spec, more)}` : `${root}${printer.list(spec, more)}`
+      const selection =
+        'range' in spec
+          ? `taskSeries${printSeries(spec, printer, more)}`
+          : 'groupBy' in spec
+            ? `${root}Aggregate${printer.aggregate(spec, more)}`
+            : `${root}${printer.list(spec, more)}`
       const operation = printer.operation(selection, one.exclude ? '@sovereignty(onForbidden: EXCLUDE)' : '')
       const answer = await check(pair, operation)
       statuses.set(answer.status, (statuses.get(answer.status) ?? 0) + 1)
@@ -176,6 +186,13 @@ describe('two databases that differ only in what the caller may not see', () => 
       { document: '{ tasks(organizations: []) { totalCount nodes { key } } }' },
       { document: '{ projectsAggregate { groups { countDistinct { lead } } } }' },
       { document: '{ tasksAggregate { groups { sum { effort budget points } } } }' },
+      ...['sum { effort points }', 'first { budget note }', 'percentile(p: 0.5) { priority }', 'rate { priority } last { title }'].map((measure) => ({
+        document: `{ taskSeries(range: { from: "0001-01-01T00:00:00Z", to: "9999-01-01T00:00:00Z" }, bucket: "P1Y", fill: PREVIOUS, groupBy: [{ field: ORGANIZATION }]) { buckets { start count ${measure} } } }`,
+      })),
+      {
+        document:
+          '{ tasks { nodes { owner { taskSeries(range: { from: "2026-01-01T00:00:00Z", to: "2026-03-01T00:00:00Z" }, bucket: "P1D") { buckets { count } } } } } }',
+      },
       { document: '{ tasksAggregate(organizations: ["beta"]) { groups { max { due effort budget } min { due effort } } } }' },
       { document: 'query($x: Int!) { tasks(first: $x) { totalCount } }', variables: { x: 'secret' } },
       { document: '{ tasks { totalCount } }', headers: { 'x-purpose': 'espionage' } },

@@ -59,7 +59,7 @@ interface Building {
   alias(): string
 }
 
-function building(viewer: Viewer): Building {
+export function building(viewer: Viewer): Building {
   let count = 0
   return { schema: schemaOf(viewer), parameters: [], alias: () => `t${count++}` }
 }
@@ -81,14 +81,14 @@ export async function expectedRows(oracle: pg.Client, viewer: Viewer, list: List
   return rows.map(({ row }) => row)
 }
 
-function place(value: unknown, cast: string, build: Building): string {
+export function place(value: unknown, cast: string, build: Building): string {
   build.parameters.push(value)
   return `$${build.parameters.length}::${cast}`
 }
 
 // --- rows ------------------------------------------------------------------------------------------------------------------------------------------------------
 
-const OUTPUT: Readonly<Record<string, (column: string) => string>> = {
+export const OUTPUT: Readonly<Record<string, (column: string) => string>> = {
   ID: (column) => column,
   String: (column) => column,
   Int: (column) => column,
@@ -353,12 +353,17 @@ export function enumOf(field: string): string {
   return field.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()
 }
 
-function scalarOf(type: TypeName, name: string): string {
+export function scalarOf(type: TypeName, name: string): string {
   const field = FIELDS[type][name]
   return field?.kind === 'value' ? field.scalar : 'ID'
 }
 
-function groupKeySql(type: TypeName, field: string, { unit, timezone }: { unit?: Enum | undefined; timezone?: string | undefined }, alias: string): string {
+export function groupKeySql(
+  type: TypeName,
+  field: string,
+  { unit, timezone }: { unit?: Enum | undefined; timezone?: string | undefined },
+  alias: string,
+): string {
   const column = `${alias}."${field}"`
   if (!unit) return column
   const part = String(unit).toLowerCase()
@@ -367,7 +372,7 @@ function groupKeySql(type: TypeName, field: string, { unit, timezone }: { unit?:
   return scalar === 'Date' ? `date_trunc('${part}', ${column}::timestamp)::date` : `date_trunc('${part}', ${column})`
 }
 
-function measureSql(type: TypeName, fn: string, field: string, alias: string, build: Building): string {
+export function measureSql(type: TypeName, fn: string, field: string, alias: string, build: Building): string {
   const column = `${alias}."${field}"`
   const definition = FIELDS[type][field]
   if (fn === 'countDistinct') {
@@ -383,7 +388,7 @@ function measureSql(type: TypeName, fn: string, field: string, alias: string, bu
   return `${fn}(${CASTS[scalar] === 'text' ? `${column} COLLATE "C"` : column})`
 }
 
-function measureOutput(type: TypeName, fn: string, field: string): (column: string) => string {
+export function measureOutput(type: TypeName, fn: string, field: string): (column: string) => string {
   if (fn === 'countDistinct') return (column) => `${column}::text`
   const scalar = scalarOf(type, field)
   if (fn === 'min' || fn === 'max') return OUTPUT[scalar] ?? String

@@ -9,6 +9,7 @@ import type { ListSpec, Pools, Style, Use, Where } from './documents.js'
 import { Documents, Enum, Printer, ROOTS, usesOfAggregate, usesOfList } from './documents.js'
 import type { ExpectedRow } from './oracle.js'
 import { expectedGroups, expectedRows, globalId, makeOracle, poolsOf } from './oracle.js'
+import { expectedSeries, hasPercentile, isByOrganization, printSeries, seriesOf, usesOfSeries } from './series.js'
 import type { TypeName, Viewer } from './world.js'
 import { isUsable } from './usable.js'
 import { lawsWorld, VIEWERS } from './world.js'
@@ -31,7 +32,11 @@ async function open(rowSecurity: boolean): Promise<void> {
     world: lawsWorld(),
     postgres,
     rowSecurity,
-    gateway: { limits: { cost: 1_000_000, deadline: '20s', conditions: 5_000 }, audit: { timeout: '20s' }, ...(rowSecurity && { cache: TINY }) },
+    gateway: {
+      limits: { cost: 1_000_000, deadline: '20s', conditions: 5_000, seriesBuckets: 100_000 },
+      audit: { timeout: '20s' },
+      ...(rowSecurity && { cache: TINY }),
+    },
   })
   oracle = await makeOracle(gateway)
   for (const viewer of VIEWERS) pools.set(viewer, await poolsOf(oracle, viewer))
@@ -187,6 +192,63 @@ describe.each([
     )
     await fc.assert(property, { numRuns: 50 * RUNS })
     expect(combined).toBeGreaterThan(5)
+  }, 120_000)
+
+  it('for series: buckets by the calendar of PostgreSQL, groups and measures', async () => {
+    let combined = 0
+    const tasks = cases.map((one): Case => {
+      const granted = grantedTo(one.viewer, 'Task')
+      return { ...one, type: 'Task', organizations: one.organizations?.filter((organization) => granted.includes(organization)) ?? null }
+    })
+    const property = fc.asyncProperty(
+      tasks.chain((one) => documentsOf(one).chain((documents) => seriesOf(documents).map((series) => ({ one, series })))),
+      async ({ one, series }) => {
+        const printer = new Printer(one.style)
+        const { document, variables } = printer.operation(
+          `taskSeries${printSeries(series, printer, [['organizations', ORGANIZATIONS, one.organizations ?? undefined]])}`,
+          directive(one),
+        )
+        const answer = await gateway.ask(one.viewer.claims, document, variables)
+        const { owners, refused } = judged(one, usesOfSeries(series))
+        if (refused.length > 0 && !one.exclude) return checkRefused(answer, refused)
+        if (owners.length > 1 && hasPercentile(series) && !isByOrganization(series)) {
+          expect({ status: answer.status, codes: answer.json.errors?.map(({ extensions }) => extensions.code) }).toEqual({ status: 400, codes: ['NOT_EXACT'] })
+          return
+        }
+        expect({ status: answer.status, errors: answer.json.errors }).toEqual({ status: 200, errors: undefined })
+        if (owners.length > 1) combined += 1
+        expect(answer.json.data).toEqual({ taskSeries: await expectedSeries(oracle, one.viewer, series, owners) })
+      },
+    )
+    await fc.assert(property, { numRuns: 60 * RUNS })
+    expect(combined).toBeGreaterThan(5)
+  }, 120_000)
+
+  it('for series of nested lists, which are those of the list at the root', async () => {
+    const property = fc.asyncProperty(
+      cases.chain((one) => {
+        const owners = grantedTo(one.viewer, 'Person').filter((organization) => grantedTo(one.viewer, 'Task').includes(organization))
+        const home: Case = { ...one, type: 'Task', exclude: false, organizations: owners.slice(-1) }
+        const usable = (type: TypeName, field: string, how: Use['how']): boolean =>
+          ownersOf(home).every((organization) => isUsable(home.viewer, organization, { type, field, how }))
+        return seriesOf(new Documents(pools.get(one.viewer) as Pools, usable)).map((series) => ({ one: home, series }))
+      }),
+      async ({ one, series }) => {
+        const [organization = ''] = ownersOf(one)
+        const nested = new Printer(one.style)
+        const { document, variables } = nested.operation(
+          `people(organizations: [${JSON.stringify(organization)}], first: 4) { nodes { id taskSeries${printSeries(series, nested)} } }`,
+        )
+        const inside = await gateway.ask(one.viewer.claims, document, variables)
+        expect(inside.json.errors).toBeUndefined()
+        const people = inside.json.data.people.nodes as { id: string; taskSeries: unknown }[]
+        for (const { id, taskSeries } of people) {
+          const where: Where = { and: [{ owner: { id: { eq: id } } }, series.where ?? {}] }
+          expect(taskSeries).toEqual(await expectedSeries(oracle, one.viewer, { ...series, where }, [organization]))
+        }
+      },
+    )
+    await fc.assert(property, { numRuns: 30 * RUNS })
   }, 120_000)
 
   it('for groups of nested lists, which are those of the list at the root', async () => {

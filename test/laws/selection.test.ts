@@ -13,19 +13,28 @@ const RUNS = Number(process.env['LAW_RUNS'] ?? 1)
 const chief: TestClaims = { organization: 'alpha', roles: ['chief'], purposes: ['of his own'] }
 const schema = apiSchema(parseContract([{ name: 'contract.graphql', text: CONTRACT }]))
 
+const SERIES = 'range: { from: "2025-12-01T00:00:00Z", to: "2026-04-01T00:00:00Z" }, bucket: "P1M", fill: NULL, groupBy: [{ field: ORGANIZATION }]'
+
 /** Fields that have fields; with arguments that are always the same, so that fields of one name can be merged. */
 const NESTED: Readonly<Record<string, Readonly<Record<string, readonly [text: string, type: string]>>>> = {
   Query: {
     tasks: ['tasks(first: 4, orderBy: [{ status: ASC }])', 'TaskConnection'],
     tasksAggregate: ['tasksAggregate(groupBy: [{ field: STATUS }])', 'TaskAggregate'],
+    taskSeries: [`taskSeries(${SERIES})`, 'TaskSeries'],
     organizations: ['organizations', 'Organization'],
     node: ['node(id: $id)', 'Node'],
   },
   TaskConnection: { nodes: ['nodes', 'Task'], edges: ['edges', 'TaskEdge'], pageInfo: ['pageInfo', 'PageInfo'] },
   TaskEdge: { node: ['node', 'Task'] },
   Task: { owner: ['owner', 'Person'], project: ['project', 'Project'] },
-  Person: { tasks: ['tasks(first: 2)', 'TaskConnection'], tasksAggregate: ['tasksAggregate', 'TaskAggregate'] },
+  Person: {
+    tasks: ['tasks(first: 2)', 'TaskConnection'],
+    tasksAggregate: ['tasksAggregate', 'TaskAggregate'],
+    taskSeries: [`taskSeries(${SERIES})`, 'TaskSeries'],
+  },
   TaskAggregate: { groups: ['groups', 'TaskGroup'] },
+  TaskSeries: { keys: ['keys', 'TaskGroupKeys'], buckets: ['buckets', 'TaskBucket'] },
+  TaskBucket: { last: ['last', 'TaskExtreme'], percentile: ['percentile(p: 0.5)', 'TaskAvg'] },
   TaskGroup: { keys: ['keys', 'TaskGroupKeys'], max: ['max', 'TaskExtreme'] },
 }
 const LEAVES: Readonly<Record<string, readonly string[]>> = {
@@ -37,6 +46,8 @@ const LEAVES: Readonly<Record<string, readonly string[]>> = {
   Project: ['id', 'organization', 'name'],
   Organization: ['id', 'name', 'jurisdiction'],
   TaskGroup: ['count'],
+  TaskBucket: ['start', 'end', 'count'],
+  TaskAvg: ['priority', 'points'],
   TaskGroupKeys: ['status', 'organization'],
   TaskExtreme: ['priority', 'createdAt'],
   Node: ['id'],

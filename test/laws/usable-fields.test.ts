@@ -53,6 +53,10 @@ function everyUse(type: TypeName): readonly Asked[] {
       given,
       selection: `groups { count ${selection} }`,
     })
+    const range = 'range: { from: "2026-01-01T00:00:00Z", to: "2027-01-01T00:00:00Z" }, bucket: "P1M"'
+    // Whoever sees tasks may use `createdAt` as a time.
+    const series = (how: Use['how'], measure: string): readonly Asked[] =>
+      type === 'Task' ? [{ use: { type, field, how }, root: 'taskSeries', given: range, selection: `buckets { ${measure} }` }] : []
     if (definition.kind === 'many') return ['some', 'every', 'none'].map((quantifier) => where('related', `{ ${quantifier}: {} }`))
     if (definition.kind === 'one') return [where('related', '{}'), groups('countDistinct', '', `countDistinct { ${field} }`)]
     const { scalar, list } = definition
@@ -74,9 +78,11 @@ function everyUse(type: TypeName): readonly Asked[] {
             groups('measure', '', `sum { ${field} }`),
             groups('measure', `having: { avg: { ${field}: { isNull: true } } }`, ''),
             groups('measure', `orderBy: [{ sum: { ${field}: ASC } }]`, ''),
+            ...series('measure', `percentile(p: 0.5) { ${field} }`),
+            ...series('measure', `rate { ${field} }`),
           ]
         : []),
-      ...(EXTREMES.has(scalar) ? [groups('measure', '', `min { ${field} }`)] : []),
+      ...(EXTREMES.has(scalar) ? [groups('measure', '', `min { ${field} }`), ...series('measure', `first { ${field} }`)] : []),
       ...(DISTINCT.has(scalar) ? [groups('countDistinct', '', `countDistinct { ${field} }`)] : []),
     ]
   })

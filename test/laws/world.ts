@@ -12,7 +12,7 @@ type Person @entity(plural: "people") {
   key: ID!  name: String!  email: String  team: String  level: Int  salary: Decimal  hiredOn: Date
   tasks: [Task!] @inverse(of: "owner")
 }
-type Task @entity {
+type Task @entity @series(time: "createdAt") {
   key: ID!  title: String!  status: TaskStatus!  priority: Int  effort: Float  points: BigInt  budget: Decimal  done: Boolean
   due: DateTime  seen: LocalDateTime  day: Date  trace: UUID  tags: [String!]  meta: JSON  note: String  createdAt: DateTime!
   owner: Person  project: Project

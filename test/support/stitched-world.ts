@@ -107,6 +107,7 @@ export const LIMITS: EngineLimits = {
   defaultRows: 50,
   nestedRows: 100,
   groups: 1_000,
+  seriesBuckets: 1_000,
   conditions: 100,
   listValues: 5_000,
   cost: 50_000,

@@ -27,11 +27,21 @@ import { byteText, Texts } from '../texts.js'
 import { startOfUnit, startOfUnitIn } from './calendar.js'
 import type { Reading, ViewRow } from './row.js'
 import { searchScore } from './score.js'
+import { seriesTexts } from './series.js'
 
 /** What a root field asks of this store. */
 export function answer(reading: Reading): Chunk {
   const { plan } = reading.plan
-  return plan.kind === 'list' ? rootList(reading, plan.list, plan.withKeys) : rootGroups(reading, plan.aggregate)
+  switch (plan.kind) {
+    case 'list':
+      return rootList(reading, plan.list, plan.withKeys)
+    case 'aggregate':
+      return rootGroups(reading, plan.aggregate)
+    case 'series': {
+      const rows = seriesTexts(reading, plan.series, reading.viewRows(plan.series.type))
+      return { count: rows.length, texts: [], keys: columnsOf(rows), totalCount: null }
+    }
+  }
 }
 
 /** One row more than the page, which tells that there are more; a list that goes backward is read from its end. */
@@ -118,7 +128,7 @@ function sortTexts(reading: Reading, list: ListPlan, row: ViewRow): (string | nu
 }
 
 /** Keys go by the order of their column, which for integers is not that of their texts; `like` is any row of the type. */
-function compareKeys(like: ViewRow, a: readonly string[], b: readonly string[]): number {
+export function compareKeys(like: ViewRow, a: readonly string[], b: readonly string[]): number {
   for (const [index, field] of like.entity.key.entries()) {
     const definition = like.entity.fields.get(field)
     invariant(definition?.kind === 'value', 'a key is a value')
@@ -189,6 +199,9 @@ function rowFieldJson(reading: Reading, type: string, field: RowField, row: View
       )
       return aggregateJson(aggregate, entity, groups)
     }
+    case 'series':
+      // For the gateway to combine and fill: see `Chunk`.
+      return row.shows(field.field) ? `\x03${JSON.stringify([field.series.path, ...seriesTexts(reading, field.series, row.related(field.field))])}\x04` : 'null'
   }
 }
 
@@ -282,7 +295,7 @@ function groupsOf(reading: Reading, aggregate: AggregatePlan, candidates: readon
   }))
 }
 
-function groupKeyJson(reading: Reading, { field, unit, timezone }: GroupKey, row: ViewRow): string {
+export function groupKeyJson(reading: Reading, { field, unit, timezone }: GroupKey, row: ViewRow): string {
   if (field === ORGANIZATION_FIELD) return jsonString(reading.plan.organization)
   const definition = row.entity.fields.get(field)
   const value = row.value(field)
@@ -293,7 +306,7 @@ function groupKeyJson(reading: Reading, { field, unit, timezone }: GroupKey, row
   return valueJson(definition.type, isMoment ? startOfUnitIn(timezone ?? 'UTC', value, unit) : startOfUnit(value, unit))
 }
 
-function measureParts(entity: EntityType, { fn, field }: Measure, rows: readonly ViewRow[]): MeasureParts {
+export function measureParts(entity: EntityType, { fn, field }: Measure, rows: readonly ViewRow[]): MeasureParts {
   const definition = entity.fields.get(field)
   if (definition?.kind === 'toOne') {
     invariant(fn === 'countDistinct', 'rows are counted only')

@@ -3,7 +3,7 @@ import { invariant } from '../../errors.js'
 import type { TimeUnit } from '../../query/plan.js'
 
 /** A date and time of day; the year is astronomical (0 is 1 BC), months and days count from 1. Below the hour only `rest` tells, as text. */
-interface Wall {
+export interface Wall {
   readonly year: number
   readonly month: number
   readonly day: number
@@ -50,20 +50,20 @@ function startOf({ year, month, day, hour }: Wall, unit: TimeUnit): Wall {
 
 const DAY_MS = 86_400_000
 
-function parseWall(sortKey: string): Wall {
+export function parseWall(sortKey: string): Wall {
   const match = /^(\d+)-(\d\d)-(\d\d)(?:T(\d\d)(:[0-9:.]+))?( BC)?$/.exec(sortKey)
   invariant(match, 'a time has the form of a sort key')
   const [, year, month, day, hour = '00', rest = ':00:00', era] = match
   return { year: era ? 1 - Number(year) : Number(year), month: Number(month), day: Number(day), hour: Number(hour), rest }
 }
 
-function printWall({ year, month, day, hour, rest }: Wall): string {
+export function printWall({ year, month, day, hour, rest }: Wall): string {
   const digits = (value: number, length: number): string => value.toString().padStart(length, '0')
   return `${digits(year > 0 ? year : 1 - year, 4)}-${digits(month, 2)}-${digits(day, 2)}T${digits(hour, 2)}${rest}${year > 0 ? '' : ' BC'}`
 }
 
 /** Milliseconds since 1970 as if the wall clock were UTC; what is below a second is left out. */
-function wallMs({ year, month, day, hour, rest }: Wall): number {
+export function wallMs({ year, month, day, hour, rest }: Wall): number {
   // A day count of our own: years go beyond those of Date. March begins the year, so that leap days are at its end.
   const shifted = month > 2 ? year : year - 1
   const era = Math.floor(shifted / 400)
@@ -74,7 +74,7 @@ function wallMs({ year, month, day, hour, rest }: Wall): number {
   return days * DAY_MS + ((hour * 60 + Number(minute)) * 60 + Math.floor(Number(second))) * 1_000
 }
 
-function msWall(ms: number): Wall {
+export function msWall(ms: number): Wall {
   const days = Math.floor(ms / DAY_MS)
   const seconds = (ms - days * DAY_MS) / 1_000
   const era = Math.floor((days + 719_468) / 146_097)
@@ -94,7 +94,7 @@ function msWall(ms: number): Wall {
 }
 
 /** What the zone adds to UTC at an instant. */
-function offsetMs(zone: string, instantMs: number): number {
+export function offsetMs(zone: string, instantMs: number): number {
   const parts = new Map(
     formatOf(zone)
       .formatToParts(instantMs)
@@ -121,7 +121,7 @@ function formatOf(zone: string): Intl.DateTimeFormat {
 }
 
 /** The instant of a wall clock: one that the clocks skip counts as before the change, one that comes twice as after it (PostgreSQL's rule). */
-function instantOf(zone: string, localMs: number): number {
+export function instantOf(zone: string, localMs: number): number {
   const [before, after] = [offsetMs(zone, localMs - DAY_MS), offsetMs(zone, localMs + DAY_MS)]
   if (offsetMs(zone, localMs - after) === after) return localMs - after
   return localMs - before

@@ -211,7 +211,7 @@ function isLookup({ plan, views, catalog }: AuthorizedPlan): boolean {
 }
 
 function isFlat({ fields }: RowSelection): boolean {
-  return fields.every((field) => (field.kind === 'toOne' ? isFlat(field.row) : field.kind !== 'list' && field.kind !== 'aggregate'))
+  return fields.every((field) => (field.kind === 'toOne' ? isFlat(field.row) : field.kind !== 'list' && field.kind !== 'aggregate' && field.kind !== 'series'))
 }
 
 function emptyChunk({ hasTotal, aggregate }: EmptyAnswer, values: Values): Chunk {

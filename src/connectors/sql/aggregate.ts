@@ -82,11 +82,11 @@ function groupedQuery(plan: AggregatePlan, scope: ViewScope, links: readonly Fra
   return { keys, inner: sql`SELECT ${join([...keyColumns, sql`count(*) AS n`, ...parts], ', ')} FROM ${fromTable(scope)} WHERE ${filter}${groupBy}` }
 }
 
-function keyColumn(index: number): Fragment {
+export function keyColumn(index: number): Fragment {
   return name('g', `k${index}`)
 }
 
-function groupValue(key: GroupKey, scope: ViewScope, compiled: Compilation): Expression {
+export function groupValue(key: GroupKey, scope: ViewScope, compiled: Compilation): Expression {
   const value = fieldValue(scope, key.field, compiled)
   const bounds = TIME_BOUNDS.get(value.form)
   if (!bounds) return { ...value, stored: null }
@@ -117,8 +117,12 @@ const TRUNCATE: Readonly<Record<TimeUnit, string>> = { HOUR: 'hour', DAY: 'day',
 function measureParts(measure: Measure, index: number, scope: ViewScope, compiled: Compilation): readonly Fragment[] {
   const column = name(`m${index}`)
   if (measure.fn === 'countDistinct') return [sql`count(DISTINCT ${distinctValue(measure, scope, compiled)}) AS ${column}`]
-  const value = fieldValue(scope, measure.field, compiled)
-  switch (measure.fn) {
+  return valueParts(measure.fn, fieldValue(scope, measure.field, compiled), index)
+}
+
+export function valueParts(fn: Exclude<MeasureFunction, 'countDistinct'>, value: Expression, index: number): readonly Fragment[] {
+  const column = name(`m${index}`)
+  switch (fn) {
     case 'sum':
       return [sql`${exactSum(value)} AS ${column}`]
     case 'avg':
@@ -170,19 +174,19 @@ function distinctValue(measure: Measure, scope: ViewScope, compiled: Compilation
   return sql`(SELECT ${key} FROM ${fromTable(to)} WHERE ${where(to, relationLink(measure.field, scope, to, compiled), compiled)})`
 }
 
-function partColumns(measure: Measure, index: number, plan: AggregatePlan, compiled: Compilation): readonly Fragment[] {
+export function partColumns(measure: Measure, index: number, plan: Pick<AggregatePlan, 'type'>, compiled: Compilation): readonly Fragment[] {
   const column = name('g', `m${index}`)
   if (measure.fn === 'avg') return [sql`${column}::text`, sql`${name('g', `c${index}`)}::text`]
   if (measure.fn === 'min' || measure.fn === 'max') return [sortText(extreme(measure, index, plan, compiled))]
   return [sql`${column}::text`]
 }
 
-function extreme(measure: Measure, index: number, plan: AggregatePlan, compiled: Compilation): Expression {
+function extreme(measure: Measure, index: number, plan: Pick<AggregatePlan, 'type'>, compiled: Compilation): Expression {
   const { type } = valueField(measure, plan, compiled)
   return { sql: name('g', `m${index}`), form: plainForm(type), array: false, nullable: true, type, stored: null }
 }
 
-function valueField(measure: Measure, plan: AggregatePlan, compiled: Compilation): ValueField {
+function valueField(measure: Measure, plan: Pick<AggregatePlan, 'type'>, compiled: Compilation): ValueField {
   const field = compiled.plan.catalog.entities.get(plan.type)?.fields.get(measure.field)
   invariant(field?.kind === 'value', `\`${plan.type}.${measure.field}\` is a value`)
   return field

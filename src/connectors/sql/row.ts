@@ -9,6 +9,7 @@ import type { Fragment } from './fragment.js'
 import { constant, EMPTY, join, name, parameter, sql } from './fragment.js'
 import { asked, formatted, type Json, type Member, objectJson } from './object-json.js'
 import { isAbsent, keyValues, pageOf, sortTerms, type ViewScope } from './page.js'
+import { seriesJson } from './series.js'
 
 export function rowJson(row: RowSelection, scope: ViewScope, compiled: Compilation): Json {
   const members = row.fields.map((field): Member => ({ key: field.responseKey, value: memberValue(field, row, scope, compiled) }))
@@ -36,6 +37,12 @@ function memberValue(field: RowField, row: RowSelection, scope: ViewScope, compi
       const to = openView(relationOf(field.field, scope, compiled).target, compiled)
       const link = to ? relationLink(field.field, scope, to, compiled) : []
       return whereShown(field.field, scope, compiled, aggregateJson(field.aggregate, to, link, compiled))
+    }
+    case 'series': {
+      if (isAbsent(field.field, scope)) return NULL_JSON
+      const to = openView(field.series.type, compiled)
+      const link = to ? relationLink(field.field, scope, to, compiled) : []
+      return whereShown(field.field, scope, compiled, seriesJson(field.series, to, link, compiled))
     }
   }
 }

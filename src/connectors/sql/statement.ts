@@ -11,6 +11,7 @@ import { join, name, render, sql } from './fragment.js'
 import { formatted } from './object-json.js'
 import { pageOf, sortTerms, type ViewScope } from './page.js'
 import { rowJson } from './row.js'
+import { seriesQuery } from './series.js'
 
 /** A statement ready for its values. Columns: `total` and a mark that a row is there (where `hasTotal`), texts, and keys where the plan asks for them. */
 export interface SqlStatement {
@@ -40,6 +41,12 @@ export function compileStatement(plan: AuthorizedPlan, byIndex = false): SqlStat
     const entity = plan.catalog.entities.get(aggregate.type)
     invariant(entity, `type \`${aggregate.type}\``)
     return { kind: 'empty', hasTotal: false, aggregate: { plan: aggregate, entity } }
+  }
+  if (plan.plan.kind === 'series') {
+    const { series } = plan.plan
+    const scope = openView(series.type, compiled)
+    if (!scope) return { kind: 'empty', hasTotal: false, aggregate: null }
+    return { kind: 'statement', ...render(seriesQuery(series, scope, compiled)), texts: 0, hasTotal: false }
   }
   const { list, withKeys } = plan.plan
   const hasTotal = list.fields.some((field) => field.kind === 'totalCount')
