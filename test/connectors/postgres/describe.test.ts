@@ -111,7 +111,7 @@ describe('describeStore', () => {
       ],
     })
     expect(index('bots_lower')?.columns.map(({ column }) => column)).toEqual([null, 'mood'])
-    expect(index('bots_pattern')?.columns).toEqual([{ column: 'name', collation: 'default', plain: false, operatorClass: 'text_pattern_ops' }])
+    expect(index('bots_pattern')?.columns).toEqual([{ column: 'name', collation: 'default', plain: false, operatorClass: 'varchar_pattern_ops' }])
     expect(index('bots_some')).toMatchObject({ partial: true })
     expect(index('bots_moods')).toMatchObject({ method: 'gin' })
   })
