@@ -9,7 +9,7 @@ export default {
     '^.+\\.ts$': ['@swc/jest', { jsc: { target: 'es2022', parser: { syntax: 'typescript' } }, module: { type: 'es6' } }],
   },
   // How the demo's PostgreSQL is brought about and ended takes half a minute, and changes seldom: `npm run test:launcher`, which `.ci/run` does too.
-  testPathIgnorePatterns: ['/node_modules/', '/test/engines/', '/test/cli/demo/(embedded-postgres|postgres-binaries)\\.test\\.ts$'],
+  testPathIgnorePatterns: ['/node_modules/', '/test/cli/demo/(embedded-postgres|postgres-binaries)\\.test\\.ts$'],
   testTimeout: 30_000,
   maxWorkers: 2,
 }

@@ -161,7 +161,8 @@ export interface IssuerConfig {
 }
 
 export interface StoreConfig {
-  readonly kind: 'postgres'
+  readonly kind: 'postgres' | 'mongodb'
+  /** Of MongoDB with the name of the database. */
   readonly url: Secret
   /** Where the data lie. */
   readonly jurisdiction: string
@@ -189,6 +190,8 @@ export type FieldBinding =
       /** Text of the stored value → name in the contract's enum. */
       readonly values: ReadonlyMap<string, string> | null
       readonly multiply: string | null
+      /** BSON type, over a collection; absent or null: the one that the contract's type is held by as a rule. */
+      readonly bson?: string | null
     }
   | { readonly kind: 'constant'; readonly value: string | number | boolean | null }
 
@@ -275,6 +278,14 @@ const postgresUrl = secret({
     accepts: (value) => isPostgresUrl(value) && !holdsPassword(value),
   },
 })
+const storeUrl = secret({
+  holds: 'a URL such as `postgres://user:password@host:5432/database` or `mongodb://user:password@host:27017/database`',
+  accepts: isStoreUrl,
+  plain: {
+    expects: 'a URL without a password, such as `postgres://user@host:5432/database`',
+    accepts: (value) => isStoreUrl(value) && !holdsPassword(value),
+  },
+})
 const key32 = secret({
   holds: 'at least 32 bytes in base64url',
   accepts: (value) => /^[A-Za-z0-9_+/-]+={0,2}$/.test(value) && Buffer.from(value, 'base64url').length >= 32,
@@ -294,7 +305,17 @@ function isPostgresUrl(value: string): boolean {
   return /^postgres(ql)?:\/\/./.test(value) && URL.canParse(value)
 }
 
+function isStoreUrl(value: string): boolean {
+  return isPostgresUrl(value) || isMongoUrl(value)
+}
+
+/** Of one host or several, which a URL of its own standard could not have; with the name of a database. */
+function isMongoUrl(value: string): boolean {
+  return /^mongodb(\+srv)?:\/\/(?:[^@/?#]*@)?[^@/?#]+\/[^/?#]+(\?[^#]*)?$/.test(value)
+}
+
 function holdsPassword(value: string): boolean {
+  if (isMongoUrl(value)) return /^[^@]*:\/\/[^@/]*:[^@/]*@/.test(value)
   const url = new URL(value)
   return url.password !== '' || [...url.searchParams.keys()].some((name) => /password|passfile/i.test(name))
 }
@@ -507,18 +528,26 @@ interface StoreSettings extends Omit<StoreConfig, 'jurisdiction'> {
   readonly jurisdiction: string | null
 }
 
-const store = object<StoreSettings>({
-  kind: key('kind', oneOf(['postgres']), { about: 'The kind of store.' }),
-  url: key('url', postgresUrl, { about: 'Where the store is.' }),
-  jurisdiction: key('jurisdiction', jurisdiction, { fallback: null, shown: "the organization's", about: 'Where the data lie.' }),
-  schema: key('schema', identifier, { fallback: 'public', shown: 'public', about: 'The schema of tables whose binding names none.' }),
-  prepared: key('prepared', flag, {
-    fallback: true,
-    shown: 'true',
-    about: 'Statements are prepared under names; `false` behind a pooler that cannot keep them.',
+const store = refined<StoreSettings, StoreSettings>(
+  object<StoreSettings>({
+    kind: key('kind', oneOf(['postgres', 'mongodb']), { about: 'The kind of store.' }),
+    url: key('url', storeUrl, { about: 'Where the store is.' }),
+    jurisdiction: key('jurisdiction', jurisdiction, { fallback: null, shown: "the organization's", about: 'Where the data lie.' }),
+    schema: key('schema', identifier, { fallback: 'public', shown: 'public', about: 'The schema of tables whose binding names none.' }),
+    prepared: key('prepared', flag, {
+      fallback: true,
+      shown: 'true',
+      about: 'Statements are prepared under names; `false` behind a pooler that cannot keep them.',
+    }),
+    pool: key('pool', object<PoolConfig>(POOL), { fallback: defaultsOf<PoolConfig>(POOL), shown: 'its defaults', about: 'Connections to the store.' }),
   }),
-  pool: key('pool', object<PoolConfig>(POOL), { fallback: defaultsOf<PoolConfig>(POOL), shown: 'its defaults', about: 'Connections to the store.' }),
-})
+  (settings, refuse) => {
+    const isMongo = isMongoUrl(settings.url.reveal())
+    return isMongo === (settings.kind === 'mongodb')
+      ? settings
+      : refuse(`the URL is not one of kind \`${settings.kind}\``, 'write the `kind` that the URL is of')
+  },
+)
 
 interface IssuerSettings {
   readonly url: string
@@ -553,6 +582,7 @@ interface FieldSettings {
   readonly values: ReadonlyMap<string, string> | null
   readonly multiply: string | null
   readonly constant: string | number | boolean | null | undefined
+  readonly bson: string | null
 }
 
 const plainField = refined<string, FieldBinding>(identifier, (column) => ({ kind: 'column', columns: [column], values: null, multiply: null }))
@@ -587,15 +617,20 @@ const describedField = refined<FieldSettings, FieldBinding>(
         about: "The contract's value is the column times this.",
       },
     ),
+    bson: key('bson', oneOf(['string', 'int', 'long', 'double', 'decimal', 'bool', 'date', 'objectId', 'uuid', 'json']), {
+      fallback: null,
+      shown: "by the contract's type",
+      about: 'Over a collection: the BSON type of the values; those of another type read as null.',
+    }),
     constant: key('constant', scalar, { fallback: undefined, shown: 'none', about: 'This value for every row, in place of a column.' }),
   }),
-  ({ column, columns, values, multiply, constant }, refuse) => {
+  ({ column, columns, values, multiply, constant, bson }, refuse) => {
     const sources = [column !== null, columns !== null, constant !== undefined].filter(Boolean).length
     if (sources !== 1) return refuse('a field has one source', 'write one of `column`, `columns` and `constant`')
     if (values !== null && multiply !== null) return refuse('`values` and `multiply` exclude each other', 'keep one of them')
     if (column === null && (values !== null || multiply !== null)) return refuse('`values` and `multiply` need a `column`', 'write `column`, or leave them out')
     if (constant !== undefined) return { kind: 'constant', value: constant }
-    return { kind: 'column', columns: columns ?? (column === null ? [] : [column]), values, multiply }
+    return { kind: 'column', columns: columns ?? (column === null ? [] : [column]), values, multiply, ...(bson !== null && { bson }) }
   },
 )
 

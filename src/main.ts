@@ -96,12 +96,7 @@ export async function startGateway(options: StartOptions): Promise<RunningGatewa
     const seats = seatsFor(config.gateway.limits.concurrentPerPrincipal)
     const database = ledgerDatabase(config, { random, underWay: () => seats.total, observe })
     closing.push(() => database.close())
-    const organizations = new Map(
-      [...config.organizations.values()].map((organization) => [
-        organization.id,
-        organizationStores(organization, { catalog, config, observe, connectorOf: options.bench?.connectorOf ?? itself }),
-      ]),
-    )
+    const organizations = await storesOfAll({ catalog, config, observe, connectorOf: options.bench?.connectorOf ?? itself })
     closing.push(() => Promise.all([...organizations.values()].map((organization) => organization.close())))
     await Promise.all([database.open(), ...[...organizations.values()].map((organization) => organization.open())])
     const authorities = new PolicyAuthorities({
@@ -194,12 +189,7 @@ export async function explainOperation(config: Config, request: ExplainRequest):
   const observe = observer({ level: 'silent' })
   const catalog = parseContract(await contractSources(config.contract))
   const policies = await openPolicies({ ...policySources(config, catalog), onRefused: () => undefined })
-  const organizations = new Map(
-    [...config.organizations.values()].map((organization) => [
-      organization.id,
-      organizationStores(organization, { catalog, config, observe, connectorOf: itself }),
-    ]),
-  )
+  const organizations = await storesOfAll({ catalog, config, observe, connectorOf: itself })
   const schema = apiSchema(catalog)
   const { limits, cache, introspection, jurisdiction } = config.gateway
   const operations = await Operations.start({ schema, limits, cache, introspection })
@@ -433,27 +423,74 @@ function itself(own: Connector): Connector {
   return own
 }
 
-function organizationStores(organization: OrganizationConfig, { catalog, config, observe, connectorOf }: StoresParts): OrganizationStores<StoreDescription> {
+type Stores = OrganizationStores<StoreDescription | 'collections'>
+
+async function storesOfAll(parts: StoresParts): Promise<ReadonlyMap<string, Stores>> {
+  const opened = [...parts.config.organizations.values()].map(async (organization) => [organization.id, await organizationStores(organization, parts)] as const)
+  return new Map(await Promise.all(opened))
+}
+
+async function organizationStores(organization: OrganizationConfig, { catalog, config, observe, connectorOf }: StoresParts): Promise<Stores> {
   const { id, name, jurisdiction } = organization
-  const stores = new Map([...organization.stores].map(([store, each]) => [store, postgresStore(store, each, { config, connectorOf })]))
-  return new OrganizationStores({
+  const isMongo = [...organization.stores.values()].some(({ kind }) => kind === 'mongodb')
+  const collections = isMongo ? await import('./connectors/mongodb/bind-collections.js') : null
+  const input = {
+    catalog,
+    configured: organization.bindings,
+    stores: Array.from(organization.stores, ([store, { kind }]) => ({ name: store, isMongo: kind === 'mongodb' })),
+  }
+  const stores = await Promise.all(
+    Array.from(organization.stores, async ([store, each]) => {
+      const made = each.kind === 'mongodb' ? await mongoStore(store, each, connectorOf) : postgresStore(store, each, { config, connectorOf })
+      return [store, made] as const
+    }),
+  )
+  return new OrganizationStores<StoreDescription | 'collections'>({
     id,
     name,
     jurisdiction,
-    stores,
+    stores: new Map(stores),
     retry: RETRY,
     bind: (descriptions) => {
-      const described = new Map([...organization.stores].map(([store, { schema }]) => [store, { schema, description: descriptions.get(store) ?? null }]))
-      const { binding, findings } = resolveBinding({ catalog, organization: id, configured: organization.bindings, stores: described })
+      const described = [...organization.stores].flatMap(([store, { schema, kind }]) => {
+        const description = descriptions.get(store) ?? null
+        return kind === 'mongodb' || description === 'collections' ? [] : [[store, { schema, description }] as const]
+      })
+      const configured = collections?.withoutCollections(input) ?? organization.bindings
+      const { binding, findings } = resolveBinding({ catalog, organization: id, configured, stores: new Map(described) })
       for (const finding of findings) {
         if (finding.severity === 'error')
           observe({ kind: 'binding-mistake', organization: id, place: finding.place ?? finding.type ?? '', problem: finding.problem })
       }
-      return binding
+      if (!collections) return binding
+      const bound = collections.bindCollections(input)
+      for (const { type, field, problem } of bound.mistakes)
+        observe({ kind: 'binding-mistake', organization: id, place: field === null ? type : `${type}.${field}`, problem })
+      const reached = [...bound.types].filter(([, each]) => each.kind === 'none' || descriptions.get(each.store) === 'collections')
+      return collections.joinedBinding(binding, new Map(reached), input)
     },
     onUnavailable: (store, cause) => observe({ kind: 'store-unavailable', organization: id, store, cause }),
     onAvailable: (store) => observe({ kind: 'store-available', organization: id, store }),
   })
+}
+
+/** The driver is loaded by who has such a store. */
+async function mongoStore(
+  store: string,
+  { url, pool, jurisdiction }: StoreConfig,
+  connectorOf: StoresParts['connectorOf'],
+): Promise<{ jurisdiction: string; connector: Connector; describe(): Promise<'collections'> }> {
+  const { MongoConnector } = await import('./connectors/mongodb/connector.js')
+  const { max, queue, connectMs, idleMs } = pool
+  const connector = new MongoConnector({ store, url: url.reveal(), pool: { max, waitingMax: queue, connectMs, idleMs } })
+  return {
+    jurisdiction,
+    connector: connectorOf(connector),
+    describe: async () => {
+      await connector.ping(new AbortController().signal)
+      return 'collections'
+    },
+  }
 }
 
 function postgresStore(

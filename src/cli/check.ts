@@ -65,12 +65,15 @@ async function checkOrganization(organization: OrganizationConfig, catalog: Cata
   const unreachable: Finding[] = []
   const stores = new Map<string, { schema: string; description: StoreDescription | null }>()
   for (const [name, store] of organization.stores) {
+    if (store.kind === 'mongodb') continue
     const read = await readStore(store.url.reveal(), store.pool)
     if (read.kind === 'failed') unreachable.push(unreachableFinding(name, read.reason))
     stores.set(name, { schema: store.schema, description: read.kind === 'read' ? read.description : null })
   }
-  const { findings } = resolveBinding({ catalog, organization: organization.id, configured: organization.bindings, stores })
-  return [...unreachable, ...findings]
+  const collections = await collectionFindings(organization, catalog)
+  const configured = collections?.configured ?? organization.bindings
+  const { findings } = resolveBinding({ catalog, organization: organization.id, configured, stores })
+  return [...unreachable, ...findings, ...(collections?.findings ?? [])]
 }
 
 function unreachableFinding(store: string, reason: string): Finding {
@@ -137,4 +140,25 @@ function findingText({ severity, type, field, place, problem, hint }: Finding): 
   const subject = [type, field].filter((part) => part !== null).join('.')
   const where = [subject, place === null ? '' : `(${place})`].filter((part) => part !== '').join(' ')
   return `  ${severity}  ${where === '' ? '' : `${where}: `}${problem}\n    mend: ${hint}\n`
+}
+
+/** Null: no store has collections. A collection has no catalog, so that only the binding itself is looked at. */
+async function collectionFindings(
+  { stores, bindings }: OrganizationConfig,
+  catalog: Catalog,
+): Promise<{ readonly configured: OrganizationConfig['bindings']; readonly findings: readonly Finding[] } | null> {
+  const named = Array.from(stores, ([name, { kind }]) => ({ name, isMongo: kind === 'mongodb' }))
+  if (!named.some(({ isMongo }) => isMongo)) return null
+  const { bindCollections, withoutCollections } = await import('../connectors/mongodb/bind-collections.js')
+  const input = { catalog, configured: bindings, stores: named }
+  const findings = bindCollections(input).mistakes.map(({ type, field, problem }): Finding => ({
+    severity: 'error',
+    rule: 'type',
+    type,
+    field,
+    place: null,
+    problem,
+    hint: 'mend the binding',
+  }))
+  return { configured: withoutCollections(input), findings }
 }

@@ -132,7 +132,8 @@ export async function rlsScripts(
   const catalog = parseContract(await contractSources(config.contract))
   const policies = await currentPolicies(config, catalog)
   const stores = new Map<string, { schema: string; description: StoreDescription }>()
-  for (const [name, { url, schema, pool }] of organization.stores) {
+  for (const [name, { url, schema, pool, kind }] of organization.stores) {
+    if (kind === 'mongodb') continue // it has no row-level security
     const reading = await readStore(url.reveal(), pool)
     if (reading.kind === 'failed') throw new RlsError(`the store \`${name}\` could not be read: ${reading.reason}`)
     stores.set(name, { schema, description: reading.description })

@@ -4,7 +4,8 @@ import type { Predicate, Scalar } from '../query/predicate.js'
 import type { Texts } from './texts.js'
 
 /** What a connector can push down; what it does not claim comes back as residual. */
-export type Capability = 'filter' | 'filterText' | 'filterJson' | 'filterRelation' | 'order' | 'limit' | 'nested' | 'aggregate' | 'masks' | 'cancel'
+export type Capability =
+  'filter' | 'filterText' | 'filterJson' | 'filterRelation' | 'order' | 'limit' | 'nested' | 'aggregate' | 'series' | 'search' | 'masks' | 'cancel'
 
 /** The values that a compiled query takes: those of the request (lists for list operands), and the principal's claims. */
 export interface Values {

@@ -1,5 +1,6 @@
 /** Random grants, plans and values over the contract's data: whatever `authorize` would let through. */
 import fc from 'fast-check'
+import type { Capability } from '../../src/connectors/connector.js'
 import { maskedValue } from '../../src/connectors/memory/mask.js'
 import type { OwnerGrant, TypeGrant } from '../../src/policy/authority.js'
 import { bucketBounds } from '../../src/query/buckets.js'
@@ -118,6 +119,8 @@ export class Draw {
   constructor(
     private readonly g: fc.GeneratorValue,
     private readonly data: ContractData,
+    /** What the store claims: nothing else is drawn. */
+    private readonly capabilities: ReadonlySet<Capability>,
   ) {}
 
   chance(percent: number): boolean {
@@ -190,7 +193,7 @@ export class Draw {
   }
 
   private canBePseudonym(field: ValueField): boolean {
-    return !field.list && field.type.kind === 'builtin' && (field.type.name === 'ID' || field.type.name === 'String')
+    return this.capabilities.has('masks') && !field.list && field.type.kind === 'builtin' && (field.type.name === 'ID' || field.type.name === 'String')
   }
 
   private pseudonym(domain: string): Mask {
@@ -201,6 +204,7 @@ export class Draw {
     const revealNulls = this.chance(30)
     const name = field.type.kind === 'enum' ? 'enum' : field.type.name
     const masks: Mask[] = field.required ? [] : [{ kind: 'null' }]
+    if (!this.capabilities.has('masks')) return this.simpleMask(field, masks)
     if (!field.list && name !== 'JSON' && name !== 'Vector') masks.push({ kind: 'constant', value: this.scalar(field.type) })
     if (this.canBePseudonym(field)) masks.push(this.pseudonym(`${entity.name}.${field.name}`), { kind: 'redact', keepLast: this.count(0, 4), revealNulls })
     if (!field.list && (name === 'Int' || name === 'BigInt'))
@@ -210,6 +214,14 @@ export class Draw {
     if (!field.list && (name === 'DateTime' || name === 'LocalDateTime' || name === 'Date'))
       masks.push({ kind: 'generalizeTime', unit: this.pick(name === 'Date' ? UNITS.slice(1) : UNITS), revealNulls })
     return masks.length === 0 ? { kind: 'constant', value: this.scalar(field.type) } : this.pick(masks)
+  }
+
+  /** What every store can do. */
+  private simpleMask(field: ValueField, masks: Mask[]): Mask {
+    const name = field.type.kind === 'enum' ? 'enum' : field.type.name
+    if (!field.list && ['String', 'Int', 'Boolean', 'enum'].includes(name)) masks.push({ kind: 'constant', value: this.scalar(field.type) })
+    if (!field.list && name === 'String') masks.push({ kind: 'redact', keepLast: this.count(0, 4), revealNulls: this.chance(30) })
+    return masks.length === 0 ? { kind: 'null' } : this.pick(masks)
   }
 
   // --- conditions of policies ----------------------------------------------------------------------------------------------------------------------------------
@@ -272,10 +284,11 @@ export class Draw {
   // --- plans ---------------------------------------------------------------------------------------------------------------------------------------------------
 
   plan(root: string, grant: OwnerGrant): Plan {
-    if (this.chance(30)) return { kind: 'aggregate', aggregate: this.aggregate(root, grant) }
+    if (this.capabilities.has('aggregate') && this.chance(30)) return { kind: 'aggregate', aggregate: this.aggregate(root, grant) }
     const vectors = this.usable(this.entity(root), 'search', grant).filter((field) => field.vector)
-    if (vectors.length > 0 && this.chance(30)) return { kind: 'list', withKeys: true, list: this.search(root, grant, this.pick(vectors)) }
-    const series = this.chance(30) ? this.series(root, grant, 'root') : null
+    if (this.capabilities.has('search') && vectors.length > 0 && this.chance(30))
+      return { kind: 'list', withKeys: true, list: this.search(root, grant, this.pick(vectors)) }
+    const series = this.capabilities.has('series') && this.chance(30) ? this.series(root, grant, 'root') : null
     if (series) return { kind: 'series', series }
     return { kind: 'list', withKeys: true, list: this.list(root, grant, { depth: 2, path: 'root' }) }
   }
@@ -348,7 +361,7 @@ export class Draw {
       } else if (depth <= 0 || !this.chance(35 / rounds)) continue
       else if (field.kind === 'toOne') fields.push({ kind: 'toOne', responseKey, field: field.name, row: this.row(field.target, grant, at) })
       else {
-        const kind = this.pick(['list', 'list', 'aggregate', 'series'] as const)
+        const kind = this.pick(['list', 'list', ...(['aggregate', 'series'] as const).filter((each) => this.capabilities.has(each))] as const)
         const series = kind === 'series' ? this.series(field.target, grant, at.path) : null
         if (series) fields.push({ kind: 'series', responseKey, field: field.name, series })
         else if (kind === 'aggregate') fields.push({ kind, responseKey, field: field.name, aggregate: this.aggregate(field.target, grant) })

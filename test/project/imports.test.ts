@@ -34,6 +34,7 @@ const HOMES: Readonly<Record<string, readonly string[]>> = {
   '@graphql-tools/stitch': ['gateway/supergraph.ts'],
   '@apollo/server': ['gateway/operation.ts'],
   pg: ['connectors/postgres/', 'audit/', 'main.ts', 'cli/'],
+  mongodb: ['connectors/mongodb/'],
   pino: ['observe.ts'],
   '@noble/ciphers': ['gateway/cursor.ts'],
 }

@@ -30,6 +30,8 @@ export class MemoryConnector implements Connector<AuthorizedPlan> {
     'limit',
     'nested',
     'aggregate',
+    'series',
+    'search',
     'masks',
   ])
   private isClosed = false

@@ -67,6 +67,8 @@ export class PostgresConnector implements Connector<PostgresNative> {
     'limit',
     'nested',
     'aggregate',
+    'series',
+    'search',
     'masks',
     'cancel',
   ])

@@ -6,6 +6,7 @@ import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import pg from 'pg'
 import { connectorContract } from '../connectors/contract.js'
+import { contractData } from '../connectors/contract-data.js'
 import { makeStores } from '../connectors/postgres/contract-store.js'
 import { agreementOf, startTestGateway, type TestGateway, type TestWorld } from '../support/gateway.js'
 import { type TestDatabase, type TestPostgres, withClient } from '../support/postgres.js'
@@ -35,11 +36,10 @@ async function createDatabase(): Promise<TestDatabase> {
 // This build has no ICU.
 const OPTIONS = { collation: '"C"', extensionSchema: SCHEMA }
 
-for (const type of ['vector', 'halfvec'])
-  connectorContract(`postgres with columns of ${type}`, (data) => makeStores({ createDatabase }, data, OPTIONS), {
-    declared: `${QUOTED}.${type}(3)`,
-    native: `${QUOTED}.${type}`,
-  })
+for (const type of ['vector', 'halfvec']) {
+  const data = contractData({ declared: `${QUOTED}.${type}(3)`, native: `${QUOTED}.${type}` })
+  connectorContract(`postgres with columns of ${type}`, () => makeStores({ createDatabase }, data, OPTIONS), { data })
+}
 
 describe('a gateway over stores with pgvector', () => {
   const CONTRACT = `type Item @entity { key: ID! embedding: Vector @vector(model: "m", dimensions: 3) half: Vector @vector(model: "n", dimensions: 2, metric: L2) }`
