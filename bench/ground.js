@@ -39,6 +39,7 @@ const AGREED_FIELDS = { Agent: ['key', 'name', 'status', 'description', 'monthly
  * @property {boolean} [isProtected] false: without row-level security
  * @property {Record<string, string | number>} [limits] over those of the bench
  * @property {number} [connections] to each store
+ * @property {{ stores?: object, bindings?: object }} [more] stores of home besides `main`, as in a configuration, and bindings
  */
 
 /**
@@ -49,7 +50,17 @@ const AGREED_FIELDS = { Agent: ['key', 'name', 'status', 'description', 'monthly
  *   `protect` to apply this ground's row-level security again once another one has applied its own.
  */
 export async function layGround(options) {
-  const { directory, port, stores, organizations: ids = ORGANIZATIONS, rowPolicy = 'conditions', isProtected = true, limits = {}, connections } = options
+  const {
+    directory,
+    port,
+    stores,
+    organizations: ids = ORGANIZATIONS,
+    rowPolicy = 'conditions',
+    isProtected = true,
+    limits = {},
+    connections,
+    more = {},
+  } = options
   const [home, ...partners] = ids
   const conditions = rowPolicy === 'conditions' ? CONDITIONS : UNCONDITIONAL
   rmSync(directory, { recursive: true, force: true })
@@ -69,6 +80,10 @@ export async function layGround(options) {
       verifyKey: `./keys/${id}.jwks.json`,
       ledgerKey: { file: `./keys/${id}.ledger.pem` },
       stores: { main: { kind: 'postgres', url: stores.gatewayUrl(id), pool: { connect: PATIENCE, ...(connections && { max: connections }) } } },
+    }
+    if (id === home) {
+      Object.assign(organizations[id].stores, more.stores)
+      Object.assign(organizations[id], more.bindings && { bindings: more.bindings })
     }
     writeFileSync(file('policies/roles', `${id}.yaml`), stringify(roleFile(id, conditions.role)))
   }

@@ -107,6 +107,8 @@ export interface Limits {
   readonly listValues: number
   /** Conditions of an operation; one on a relation counts as several. */
   readonly conditions: number
+  /** Keys that one condition on a relation to another store of its owner may send there. */
+  readonly joinKeys: number
   /** Rows that one operation may ask for, nested ones multiplied. */
   readonly cost: number
   /** Of an answer that cannot stream. */
@@ -405,6 +407,11 @@ const LIMITS = {
     fallback: 500,
     shown: '500',
     about: 'Conditions of an operation; one on a relation counts as several.',
+  }),
+  joinKeys: key('joinKeys', count({ unit: 'keys', min: 1, max: 1_000_000 }), {
+    fallback: 10_000,
+    shown: '10000',
+    about: 'Keys that one condition on a relation to another store of its owner may send there.',
   }),
   cost: key('cost', count({ unit: 'rows', min: 1, max: 10_000_000 }), {
     fallback: 50_000,

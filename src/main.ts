@@ -32,6 +32,7 @@ import { parseInput } from './gateway/scalars.js'
 import { seatsFor } from './gateway/seats.js'
 import { type DemoPrincipal, startServer } from './gateway/server.js'
 import { OrganizationStores } from './gateway/stores.js'
+import { StepsConnector } from './connectors/steps/steps-connector.js'
 import type { ForeignService, Supergraph, SupergraphParts } from './gateway/supergraph.js'
 import { type Observe, observer } from './observe.js'
 import { keyAccess } from './policy/key-access.js'
@@ -450,6 +451,7 @@ async function organizationStores(organization: OrganizationConfig, { catalog, c
     name,
     jurisdiction,
     stores: new Map(stores),
+    steps: stores.length > 1 ? stepsOf(id, stores, config) : null,
     retry: RETRY,
     bind: (descriptions) => {
       const described = [...organization.stores].flatMap(([store, { schema, kind }]) => {
@@ -472,6 +474,11 @@ async function organizationStores(organization: OrganizationConfig, { catalog, c
     onUnavailable: (store, cause) => observe({ kind: 'store-unavailable', organization: id, store, cause }),
     onAvailable: (store) => observe({ kind: 'store-available', organization: id, store }),
   })
+}
+
+function stepsOf(organization: string, stores: readonly (readonly [string, { readonly connector: Connector }])[], { gateway: { limits } }: Config): Connector {
+  const connectors = new Map(stores.map(([store, { connector }]) => [store, connector]))
+  return new StepsConnector({ organization, stores: connectors, keysMax: limits.joinKeys, answerBytes: limits.answerBytes })
 }
 
 /** The driver is loaded by who has such a store. */

@@ -5,7 +5,21 @@ import type { Texts } from './texts.js'
 
 /** What a connector can push down; what it does not claim comes back as residual. */
 export type Capability =
-  'filter' | 'filterText' | 'filterJson' | 'filterRelation' | 'order' | 'limit' | 'nested' | 'aggregate' | 'series' | 'search' | 'masks' | 'cancel'
+  | 'filter'
+  | 'filterText'
+  | 'filterJson'
+  | 'filterRelation'
+  | 'order'
+  | 'limit'
+  | 'nested'
+  | 'aggregate'
+  | 'series'
+  | 'search'
+  | 'masks'
+  | 'cancel'
+  | 'orderRelation'
+  | 'countRelation'
+  | 'steps'
 
 /** The values that a compiled query takes: those of the request (lists for list operands), and the principal's claims. */
 export interface Values {
@@ -13,6 +27,8 @@ export interface Values {
   readonly slots: readonly (Scalar | readonly Scalar[] | null)[]
   /** Own claims of the token: scalars or lists of scalars. A missing claim matches nothing. */
   readonly claims: ReadonlyMap<string, Scalar | readonly Scalar[]>
+  /** What earlier steps of a plan over several stores gave. */
+  readonly steps?: readonly (readonly Scalar[])[]
 }
 
 /**
@@ -22,6 +38,7 @@ export interface Values {
  * (null where null), then the values of the view's key, where the plan has `withKeys`, and no column where it has not. For an aggregate: `texts` is empty, and `keys`
  * has the group's keys in the order of `groupBy` as JSON text (`organization` left out), then count, then for each measure its parts (see `MeasureParts`).
  * For a series: likewise, with the start of the bucket as a sort key before its count, and the parts of `SeriesParts`, ordered by keys and start.
+ * For keys: likewise, with the parts of a key. For what is attached to keys: one column of texts; of rows to one `keys` has the key of each.
  * Nested cursors stand in a text between U+0001 and U+0002 as `[path, ...values]` in JSON, for the gateway to seal (no raw control character can be in JSON); the rows
  * of a nested series between U+0003 and U+0004 as `[path, ...rows]`, each a list of what stands in `keys`.
  */
@@ -75,6 +92,8 @@ export interface Connector<Native = unknown> {
   execute(statements: readonly Statement<Native>[], caller: string, options: ExecuteOptions): Promise<readonly Answer[]>
   /** Whether the query takes what an index finds near, which may not be the nearest. Absent: no query does. */
   isApproximate?(native: Native): boolean
+  /** The stores that the query is for. Absent: this one. */
+  storesOf?(native: Native): readonly string[]
   /** The compiled text with places for parameters, for `explain`. */
   describe(native: Native): string
   close(): Promise<void>

@@ -302,15 +302,15 @@ export class Routes {
   ): Pick<Task, 'connector' | 'native'> {
     const { organization, binding, grant } = owner
     if (!binding?.types.has(typeOf(plan))) return { connector: null, native: null }
-    const connector = this.#connectorOf(typeOf(plan), organization, binding)
     const starts = startsFor(organization, places)
     const start = [...starts].map(([path, { side, nulls }]) => `${path}:${side}:${nulls.map(Number).join('')}`).join(',')
     const keys = plan.kind === 'list' ? `${plan.withKeys ? 'k' : ''}${plan.list.limit.kind}` : ''
     const name = `s|${key}|${keys}|${organization}|${this.#generationOf(binding)}|${request.authority.shape}|${start}`
-    const known = request.operation.derived.get(name)
-    if (known !== undefined) return { connector, native: known }
+    const known = request.operation.derived.get(name) as Pick<Task, 'connector' | 'native'> | undefined // nothing else is kept under such a name
+    if (known) return known
     const authorized = restrict(plan, grant, { catalog: this.parts.catalog, binding, caller: request.principal.organization, starts })
-    return { connector, native: kept(request.operation.derived, name, compileWhole(connector, authorized), this.parts.limits.derived) }
+    const connector = this.#connectorOf(authorized)
+    return kept(request.operation.derived, name, { connector, native: compileWhole(connector, authorized) }, this.parts.limits.derived)
   }
 
   /** A binding that is resolved anew has other columns: what was compiled for the last one is not for it. */
@@ -321,11 +321,14 @@ export class Routes {
     return this.#lastSerial
   }
 
-  #connectorOf(type: string, organization: string, binding: OrganizationBinding): Connector {
-    const stores = this.parts.organizations.get(organization)?.stores
-    const bound = binding.types.get(type)
-    const store = bound?.kind === 'table' ? stores?.get(bound.store) : stores?.values().next().value
-    invariant(store, `organization \`${organization}\` has a store for \`${type}\``)
+  /** Of the store that has all types of the plan, or of all stores together. */
+  #connectorOf({ organization, views }: AuthorizedPlan): Connector {
+    const owner = this.parts.organizations.get(organization)
+    const names = new Set([...views.values()].flatMap(({ source }) => (source === 'empty' ? [] : [source.store])))
+    if (names.size > 1 && owner?.steps) return owner.steps
+    const [name] = names
+    const store = name === undefined ? owner?.stores.values().next().value : owner?.stores.get(name)
+    invariant(store, `organization \`${organization}\` has the store`)
     return store.connector
   }
 }

@@ -22,6 +22,8 @@ export interface EngineOrganization {
   readonly name: string
   readonly jurisdiction: string
   readonly stores: ReadonlyMap<string, { readonly jurisdiction: string; readonly connector: Connector }>
+  /** All of its stores as one, for plans that they hold in parts; null where it has one store. */
+  readonly steps: Connector | null
   /** Null until the stores have been described. */
   binding(): OrganizationBinding | null
 }

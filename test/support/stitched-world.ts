@@ -139,6 +139,7 @@ export async function stitchedWorld(postgres: TestPostgres): Promise<StitchedWor
       id: owner,
       name: owner,
       jurisdiction: JURISDICTIONS[owner] ?? '',
+      steps: null,
       stores: new Map([['main', { jurisdiction: JURISDICTIONS[owner] ?? '', connector }]]),
       binding: () => binding,
     })

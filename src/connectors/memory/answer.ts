@@ -41,8 +41,13 @@ export function answer(reading: Reading): Chunk {
       const rows = seriesTexts(reading, plan.series, reading.viewRows(plan.series.type))
       return { count: rows.length, texts: [], keys: columnsOf(rows), totalCount: null }
     }
+    case 'keys':
+    case 'attached':
+      throw new Error(STEPS)
   }
 }
+
+const STEPS = 'invariant: memory has all tables, and needs no steps'
 
 /** One row more than the page, which tells that there are more; a list that goes backward is read from its end. */
 function rootList(reading: Reading, list: ListPlan, withKeys: boolean): Chunk {
@@ -183,6 +188,8 @@ function rowFieldJson(reading: Reading, type: string, field: RowField, row: View
       const value = row.value(field.field)
       return typeof value === 'string' || value === null ? valueJson(definition.type, value) : listJson(definition.type, value)
     }
+    case 'reference':
+      throw new Error(STEPS)
     case 'toOne': {
       const [target] = row.shows(field.field) ? row.related(field.field) : []
       return target ? rowJson(reading, field.row, target) : 'null'

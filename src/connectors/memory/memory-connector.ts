@@ -33,6 +33,8 @@ export class MemoryConnector implements Connector<AuthorizedPlan> {
     'series',
     'search',
     'masks',
+    'orderRelation',
+    'countRelation',
   ])
   private isClosed = false
 

@@ -2,9 +2,11 @@
 import { operandValue } from '../../query/evaluate.js'
 import { parseGlobalId } from '../../query/global-id.js'
 import type { Operand, Predicate, Scalar } from '../../query/predicate.js'
+import { keyScalar } from '../../query/value.js'
 import type { Values } from '../connector.js'
 import { type Compared, comparison, holdsAll, membership, textComparison, type Truth, UNKNOWN } from './comparison.js'
 import { allOf, anyOf, isKnown, negated, Place, type Template } from './template.js'
+import { unclaimed } from './unclaimed.js'
 
 /** The rows that a predicate speaks of: of the readable view, or raw. */
 export interface Scope {
@@ -63,6 +65,8 @@ function threeValued(predicate: Predicate, scope: Scope): Truth {
       const exists = scope.related(predicate.field, predicate.where)
       return { isTrue: exists, isFalse: negated(exists) }
     }
+    case 'linked':
+      throw unclaimed('linked', scope.organization)
     case 'idIn': {
       const keys = scope.key.map((field) => scope.compared(field))
       return placed(predicate.operand, (operand) => ids(operand, keys, scope))
@@ -95,17 +99,10 @@ function ids(operand: Scalar | readonly Scalar[], keys: readonly Compared[], sco
   const found = (isList(operand) ? operand : [operand]).flatMap((scalar): Template[] => {
     const id = typeof scalar === 'string' ? parseGlobalId(scalar) : null
     if (id?.type !== scope.type || id.organization !== scope.organization || id.key.length !== keys.length) return []
-    return [allOf(keys.map((key, index) => comparison(key, '=', keyScalar(key, id.key[index] ?? '')).isTrue))]
+    return [allOf(keys.map((key, index) => comparison(key, '=', keyScalar(key.field.type, id.key[index] ?? '')).isTrue))]
   })
   const isTrue = anyOf(found)
   return { isTrue, isFalse: negated(isTrue) }
-}
-
-/** The canonical scalar that a key's text is. What is none stays a text, and matches nothing. */
-function keyScalar({ field: { type } }: Compared, text: string): Scalar {
-  if (type.name === 'Int') return /^(0|-?[1-9]\d{0,9})$/.test(text) ? Number(text) : text
-  if (type.name === 'Boolean') return text === 'true' ? true : text === 'false' ? false : text
-  return type.name === 'DateTime' ? `${text}Z` : text
 }
 
 /** Unknown where there is no operand. */

@@ -33,6 +33,7 @@ export class MongoConnector implements Connector<MongoNative> {
     'order',
     'limit',
     'nested',
+    'orderRelation',
     'cancel',
   ])
   private readonly client: MongoClient

@@ -1,5 +1,5 @@
 /** From an authorized plan to one aggregation pipeline, whatever its depth, and the shape of the rows that it gives. Pure. */
-import { GatewayError, invariant } from '../../errors.js'
+import { invariant } from '../../errors.js'
 import { operandValue } from '../../query/evaluate.js'
 import type { AuthorizedPlan, ConnectionField, EdgeField, ListPlan, RowField, RowSelection } from '../../query/plan.js'
 import type { Operand } from '../../query/predicate.js'
@@ -7,6 +7,7 @@ import { isTrue } from './condition.js'
 import { orderOf, sortStages, type SortTerm } from './order.js'
 import { Reader } from './reader.js'
 import { Place, type Stage, type Template } from './template.js'
+import { unclaimed } from './unclaimed.js'
 
 /** A field of a row: where its value stands in the document, and what its text is made of. */
 export type FieldShape =
@@ -53,10 +54,6 @@ export function compilePipeline(plan: AuthorizedPlan): Pipeline | null {
   const collection = reader.table.table
   const stages = hasTotal ? [...countStages(list, plan), { $unionWith: { coll: collection, pipeline: page.stages } }] : page.stages
   return { collection, stages, shape: page.shape, hasTotal, withKeys }
-}
-
-function unclaimed(what: string, organization: string): GatewayError {
-  return new GatewayError('FIELD_NOT_USABLE', `a store of kind \`mongodb\` does not answer \`${what}\``, { organization })
 }
 
 function countStages(list: ListPlan, plan: AuthorizedPlan): Stage[] {
@@ -136,6 +133,7 @@ function rowOutput(selection: RowSelection, reader: Reader): Output {
         return { kind: 'value', responseKey, value: value(field.field) }
       case 'aggregate':
       case 'series':
+      case 'reference':
         throw unclaimed(field.kind, reader.organization)
       case 'toOne':
       case 'list':

@@ -311,8 +311,8 @@ function boundRelation(field: ToOneField, place: Place, { served, located, repor
   const target = served.get(field.target)
   const key = target && keyColumns(target)
   if (!target || !key) return null // the target's own findings say why
-  if (target.place.store !== place.store)
-    return refuse('relation', `\`${field.target}\` is in another store`, 'bind both types to one store, or say `{ constant: null }`')
+  if (target.place.store !== place.store && !canTravel(target, key))
+    return refuse('relation', `the key of \`${field.target}\`, which is in another store, has no text that is the same in both`, TRAVELLING)
   if (settings && (settings.values || settings.multiply !== null)) return refuse('relation', 'a relation has columns only', 'take `values` and `multiply` out')
   if (!settings)
     return (
@@ -332,6 +332,19 @@ function boundRelation(field: ToOneField, place: Place, { served, located, repor
     )
   )
 }
+
+/** Keys of rows in other stores are compared by their texts: those of integers, uuids and texts are the values' own. */
+function canTravel({ place, columns }: Bound, key: readonly ColumnDescription[]): boolean {
+  const isOwn = place.entity.key.every((name) => {
+    const [field, bound] = [place.entity.fields.get(name), columns.get(name)]
+    return field?.kind === 'value' && TRAVELLING_TYPES.has(field.type.name) && bound?.kind === 'column' && !bound.values && bound.multiply === null
+  })
+  return isOwn && key.every(({ native, array }) => !array && TRAVELLING_NATIVES.has(native))
+}
+
+const TRAVELLING = 'bind both types to one store, say `{ constant: null }`, or take a key of integers, uuids or texts'
+const TRAVELLING_TYPES: ReadonlySet<string> = new Set(['ID', 'String', 'Int', 'BigInt', 'UUID'])
+const TRAVELLING_NATIVES: ReadonlySet<string> = new Set(['smallint', 'integer', 'bigint', 'uuid', 'text', 'character varying'])
 
 function relationHint(field: ToOneField, key: readonly ColumnDescription[]): string {
   const columns = key.length === 1 ? 'the column that holds' : `the ${key.length} columns that hold`
@@ -363,6 +376,7 @@ function relationByName(field: ToOneField, { place, target, key }: { place: Plac
 
 /** The only foreign key that refers to the target's key; none where there are several. */
 function foreignKeyColumns(place: Place, target: Place, key: readonly ColumnDescription[]): readonly (readonly string[])[] {
+  if (place.store !== target.store) return []
   const keys = place.table.foreignKeys.filter(({ schema, table }) => schema === target.table.schema && table === target.table.name)
   const [only] = keys
   if (!only || keys.length > 1 || only.columns.length !== key.length) return []

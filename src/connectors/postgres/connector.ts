@@ -70,6 +70,9 @@ export class PostgresConnector implements Connector<PostgresNative> {
     'series',
     'search',
     'masks',
+    'orderRelation',
+    'countRelation',
+    'steps',
     'cancel',
   ])
   private readonly pool: WirePool

@@ -138,6 +138,7 @@ function isOwn(predicate: Predicate): boolean {
     case 'listContains':
     case 'jsonContains':
     case 'idIn':
+    case 'linked':
     case 'related':
       return false // policies have none of these but `related`, which looks at other rows
   }
@@ -184,6 +185,7 @@ function relatedRows(predicate: Predicate, type: string, catalog: Catalog): read
     case 'listContains':
     case 'jsonContains':
     case 'idIn':
+    case 'linked':
       return []
   }
 }

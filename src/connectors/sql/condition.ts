@@ -1,7 +1,7 @@
 /** Conditions as SQL, in both logics: a caller's over the readable view, a policy's over the raw table. */
 import { invariant } from '../../errors.js'
-import type { TableBinding } from '../../query/binding.js'
-import type { BuiltinScalar, EntityType, ToManyField, ToOneField } from '../../query/catalog.js'
+import type { ColumnBinding, RelationBinding, TableBinding } from '../../query/binding.js'
+import type { BuiltinScalar, EntityType, ToManyField, ToOneField, ValueField } from '../../query/catalog.js'
 import type { AuthorizedPlan, ReadableView } from '../../query/plan.js'
 import type { CompareOp, Operand, Predicate } from '../../query/predicate.js'
 import type { Expression } from './expression.js'
@@ -143,7 +143,59 @@ export function condition(predicate: Predicate, scope: Scope, compiled: Compilat
       return idMembership(scope, predicate.operand, compiled)
     case 'related':
       return relatedExists(predicate.field, predicate.where, scope, compiled)
+    case 'linked': {
+      invariant(scope.kind === 'view', "a condition on what another store has is a caller's")
+      return sql`(${conjunction([relationShown(predicate.field, scope, compiled), keyMembership(joinKey(predicate.field, scope, compiled), predicate.keys)])})`
+    }
   }
+}
+
+export function keyMembership(parts: readonly Expression[], keys: readonly Operand[]): Fragment {
+  const lists = parts.map((part, index) => keyList(part, keys[index] ?? { kind: 'constant', value: [] }))
+  const [onlyPart, ...otherParts] = parts
+  const [onlyList] = lists
+  invariant(onlyPart && onlyList, 'a key has parts')
+  if (otherParts.length === 0) return sql`${onlyPart.sql} = ANY (${onlyList})`
+  const row = join(
+    parts.map((part) => part.sql),
+    ', ',
+  )
+  return sql`(${row}) IN (SELECT * FROM unnest(${join(lists, ', ')}))`
+}
+
+/** One part of keys from another store; what the part's own type cannot hold is NULL, which equals nothing. */
+export function keyList(part: Expression, operand: Operand): Fragment {
+  return parameter(operand, { kind: 'list', element: encodingOf(part.form, part.type) }, `${SQL_TYPES[part.form]}[]`)
+}
+
+/** The raw key that joins a row over a relation: the target's, which the row holds, or its own where the other side does (or no relation is meant). */
+export function joinKey(fieldName: string | null, scope: Scope, compiled: Compilation): readonly Expression[] {
+  const relation = fieldName === null ? null : relationOf(fieldName, scope, compiled)
+  if (relation?.kind !== 'toOne') return keyFields(typeOf(scope), compiled).map((field) => rawValue(scope.table, field, scope.alias))
+  const columns = scope.table.relations.get(relation.name)?.columns ?? []
+  return keyFields(relation.target, compiled).map((field, index) => {
+    const held = columns[index]
+    invariant(held, `\`${relation.name}\` is bound`)
+    return rawValue({ ...scope.table, columns: new Map([[field.name, plainColumn(held)]]) }, field, scope.alias)
+  })
+}
+
+export function plainColumn({ column, native, nullable }: RelationBinding['columns'][number]): ColumnBinding {
+  return { kind: 'column', column, native, nullable, array: false, values: null, multiply: null }
+}
+
+export function keyFields(type: string, compiled: Compilation): readonly ValueField[] {
+  const { key, fields } = entityOf(type, compiled)
+  return key.flatMap((name) => {
+    const field = fields.get(name)
+    return field?.kind === 'value' ? [field] : []
+  })
+}
+
+function rawValue(table: TableBinding, field: ValueField, alias: string): Expression {
+  const value = boundValue(table, field, alias)
+  invariant(value, `key \`${field.name}\` is bound`)
+  return value
 }
 
 function comparison(value: Expression, op: CompareOp, operand: Operand, negated: boolean): Fragment {
@@ -321,7 +373,7 @@ export function relationLink(
 }
 
 /** A list shows a row only where that row's own relation may be seen; an inverse that is simply not granted leaves the list's own decision to stand. */
-function inverseShown(fieldName: string, to: Extract<Scope, { kind: 'view' }>, compiled: Compilation): Fragment {
+export function inverseShown(fieldName: string, to: Extract<Scope, { kind: 'view' }>, compiled: Compilation): Fragment {
   return to.view.fields.get(fieldName)?.kind === 'cell' ? relationShown(fieldName, to, compiled) : TRUE
 }
 

@@ -20,6 +20,8 @@ export function valueOf(operand: Operand, values: Values): Scalar | readonly Sca
       const claim = values.claims.get(operand.name) ?? null
       return Array.isArray(claim) && claim.length === 0 ? null : claim // an empty list never widens access, so `notIn` of it grants nothing
     }
+    case 'step':
+      return values.steps?.[operand.index] ?? null
   }
 }
 

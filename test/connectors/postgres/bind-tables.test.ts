@@ -512,12 +512,12 @@ describe('resolveBinding', () => {
     expect(check({}, { loggedParameterBytes: { statements: -1, errors: 0 } })).toEqual([expect.stringMatching(/^warning setting/)])
   })
 
-  it('says nothing of types whose store could not be read, and keeps relations within one store', async () => {
-    const a = await schemaOf('CREATE TABLE a (key int PRIMARY KEY)')
-    const b = await schemaOf('CREATE TABLE b (key int PRIMARY KEY, a int)')
-    const resolve = (far: typeof b.description | null) =>
+  it('says nothing of types whose store could not be read, and has relations between stores over keys whose texts are the same in both', async () => {
+    const a = await schemaOf('CREATE TABLE a (key int PRIMARY KEY); CREATE TABLE c (key numeric PRIMARY KEY)')
+    const b = await schemaOf('CREATE TABLE b (key int PRIMARY KEY, a bigint, c numeric); CREATE INDEX ON b (a); CREATE INDEX ON b (c)')
+    const resolve = (far: typeof b.description | null, contract: string) =>
       resolveBinding({
-        catalog: catalogOf('type A @entity { key: ID! } type B @entity { key: ID! a: A }'),
+        catalog: catalogOf(contract),
         organization: 'aurora',
         configured: new Map<string, ConfiguredType>([['B', { kind: 'table', table: { store: 'far', schema: null, table: 'b' }, fields: new Map() }]]),
         stores: new Map([
@@ -525,9 +525,19 @@ describe('resolveBinding', () => {
           ['far', { schema: b.schema, description: far }],
         ]),
       })
-    expect(resolve(b.description).findings).toMatchObject([{ severity: 'error', rule: 'relation', type: 'B', field: 'a' }])
-    expect(resolve(null).findings).toEqual([])
-    expect([...resolve(null).binding.types.keys()]).toEqual(['A'])
+    const near = 'type A @entity { key: ID! bs: [B!] @inverse(of: "a") } type B @entity { key: ID! a: A }'
+    const { binding, findings } = resolve(b.description, near)
+    expect(findings).toEqual([])
+    expect(binding.types.get('B')).toMatchObject({
+      store: 'far',
+      relations: new Map([['a', { columns: [{ column: 'a', native: 'bigint', nullable: true }] }]]),
+    })
+    expect(resolve(null, near).findings).toEqual([])
+    expect([...resolve(null, near).binding.types.keys()]).toEqual(['A'])
+    const decimal = 'type C @entity { key: Decimal! bs: [B!] @inverse(of: "c") } type B @entity { key: ID! c: C }'
+    expect(resolve(b.description, decimal).findings.filter((finding) => finding.severity === 'error')).toMatchObject([
+      { severity: 'error', rule: 'relation', type: 'B', field: 'c' },
+    ])
   })
 
   it('survives any name', async () => {

@@ -1,0 +1,249 @@
+/** A plan whose types live in several stores, as steps that each ask one: conditions on rows elsewhere become keys, and fields made of rows elsewhere become places. Pure. */
+import { GatewayError, invariant } from '../../errors.js'
+import type { ToManyField, ToOneField, ValueType } from '../../query/catalog.js'
+import type {
+  AggregatePlan,
+  AuthorizedPlan,
+  ConnectionField,
+  ListPlan,
+  OrderKey,
+  Plan,
+  RelationField,
+  RowField,
+  RowSelection,
+  StepPlan,
+} from '../../query/plan.js'
+import { planOver } from '../../query/plan.js'
+import type { Operand, Predicate } from '../../query/predicate.js'
+
+/** What one store is asked, what has to be known before, and what comes after. */
+export interface Step {
+  /** Null: every type that it names is an empty table. */
+  readonly store: string | null
+  readonly plan: AuthorizedPlan
+  /** Keys that a condition of this step takes from another store. */
+  readonly sources: readonly KeySource[]
+  /** By the name of the place. */
+  readonly attachments: ReadonlyMap<string, Attachment>
+}
+
+/** A step that gives keys, and which of the lists of `Values.steps` they are: one for each part. */
+export interface KeySource {
+  readonly step: Step
+  readonly firstList: number
+  readonly parts: readonly ValueType[]
+}
+
+/** A step that is asked for all the keys that the places of its name hold; these are its first lists. */
+export interface Attachment {
+  readonly step: Step
+  readonly parts: readonly ValueType[]
+  /** A row to one: the answer has the rows that there are, each with its key. */
+  readonly isOne: boolean
+}
+
+/** @param keysMax how many keys may travel from one store to another for a condition. @throws GatewayError FIELD_NOT_USABLE for an order or count that goes through another store. */
+export function splitPlan(whole: AuthorizedPlan, keysMax: number): Step {
+  return new Splitting(whole, keysMax).step(whole.plan)
+}
+
+type ListsOf = Pick<Step, 'sources' | 'attachments'> & { readonly sources: KeySource[]; readonly attachments: Map<string, Attachment>; lists: number }
+
+class Splitting {
+  private made: ListsOf = noLists(0)
+
+  constructor(
+    private readonly whole: AuthorizedPlan,
+    private readonly keysMax: number,
+  ) {}
+
+  step(plan: Plan | StepPlan): Step {
+    const outer = this.made
+    this.made = noLists(plan.kind === 'attached' ? plan.keys.length : 0)
+    try {
+      const own = this.rewritten(plan)
+      const { sources, attachments } = this.made
+      return { store: this.storeOf(rootOf(plan, this.whole)), plan: planOver(this.whole, own), sources, attachments }
+    } finally {
+      this.made = outer
+    }
+  }
+
+  private rewritten(plan: Plan | StepPlan): Plan | StepPlan {
+    switch (plan.kind) {
+      case 'list':
+        return { ...plan, list: this.list(plan.list) }
+      case 'aggregate':
+        return { ...plan, aggregate: this.aggregate(plan.aggregate) }
+      case 'series':
+        return { ...plan, series: { ...plan.series, where: this.condition(plan.series.where, plan.series.type) } }
+      case 'keys':
+        return { ...plan, where: this.condition(plan.where, plan.type) }
+      case 'attached':
+        return { ...plan, field: this.within(plan.field) }
+    }
+  }
+
+  private list(list: ListPlan): ListPlan {
+    for (const key of list.order) this.refuseOrder(key, list.type)
+    return { ...list, where: this.condition(list.where, list.type), fields: list.fields.map((field) => this.connectionField(field)) }
+  }
+
+  private connectionField(field: ConnectionField): ConnectionField {
+    if (field.kind === 'nodes') return { ...field, row: this.row(field.row) }
+    if (field.kind !== 'edges') return field
+    return { ...field, fields: field.fields.map((edge) => (edge.kind === 'node' ? { ...edge, row: this.row(edge.row) } : edge)) }
+  }
+
+  private row(row: RowSelection): RowSelection {
+    return { ...row, fields: row.fields.map((field) => this.rowField(row.type, field)) }
+  }
+
+  private rowField(type: string, field: RowField): RowField {
+    switch (field.kind) {
+      case 'toOne':
+      case 'list':
+      case 'aggregate':
+      case 'series':
+        return this.leaves(type, field.field) ? this.place(type, field) : this.within(field)
+      case 'value':
+      case 'typename':
+      case 'id':
+      case 'organization':
+      case 'absent':
+      case 'reference':
+        return field
+    }
+  }
+
+  private within(field: RelationField): RelationField {
+    switch (field.kind) {
+      case 'toOne':
+        return { ...field, row: this.row(field.row) }
+      case 'list':
+        return { ...field, list: this.list(field.list) }
+      case 'aggregate':
+        return { ...field, aggregate: this.aggregate(field.aggregate) }
+      case 'series':
+        return { ...field, series: { ...field.series, where: this.condition(field.series.where, field.series.type) } }
+    }
+  }
+
+  private place(type: string, field: RelationField): RowField {
+    const parts = this.partsOf(type, field.field)
+    const step = this.step({ kind: 'attached', type, field, keys: listsFrom(0, parts) })
+    const name = String(this.made.attachments.size)
+    this.made.attachments.set(name, { step, parts, isOne: field.kind === 'toOne' })
+    return { kind: 'reference', responseKey: field.responseKey, field: field.field, name }
+  }
+
+  private aggregate(aggregate: AggregatePlan): AggregatePlan {
+    for (const { field } of aggregate.measures) if (this.isRelation(aggregate.type, field) && this.leaves(aggregate.type, field)) throw this.refused('a count')
+    return { ...aggregate, where: this.condition(aggregate.where, aggregate.type) }
+  }
+
+  private condition(predicate: Predicate, type: string): Predicate {
+    switch (predicate.kind) {
+      case 'and':
+      case 'or':
+        return { ...predicate, terms: predicate.terms.map((term) => this.condition(term, type)) }
+      case 'not':
+      case 'isTrue':
+      case 'isFalse':
+        return { ...predicate, term: this.condition(predicate.term, type) }
+      case 'related': {
+        const relation = this.relation(type, predicate.field)
+        if (this.leaves(type, predicate.field)) return this.linked(type, relation, predicate.where)
+        return { ...predicate, where: this.condition(predicate.where, relation.target) }
+      }
+      default:
+        return predicate
+    }
+  }
+
+  private linked(type: string, relation: ToOneField | ToManyField, where: Predicate): Predicate {
+    const parts = this.partsOf(type, relation.name)
+    const of = relation.kind === 'toMany' ? relation.inverse : null
+    const step = this.step({ kind: 'keys', type: relation.target, where, of, limit: { kind: 'constant', value: this.keysMax } })
+    const firstList = this.made.lists
+    this.made.lists += parts.length
+    this.made.sources.push({ step, firstList, parts })
+    return { kind: 'linked', field: relation.name, keys: listsFrom(firstList, parts) }
+  }
+
+  private refuseOrder({ path }: OrderKey, type: string): void {
+    let at = type
+    for (const field of path) {
+      if (this.leaves(at, field)) throw this.refused('an order')
+      at = this.relation(at, field).target
+    }
+  }
+
+  private refused(what: string): GatewayError {
+    const { organization } = this.whole
+    return new GatewayError('FIELD_NOT_USABLE', `${what} goes through a relation to another store`, { organization })
+  }
+
+  /** Whether the relation, which the caller sees, leads into another store. */
+  private leaves(type: string, field: string): boolean {
+    const shown = this.whole.views.get(type)?.fields.get(field)
+    if (!shown || shown.kind === 'absent') return false
+    const [from, to] = [this.storeOf(type), this.storeOf(this.relation(type, field).target)]
+    return from !== null && to !== null && from !== to
+  }
+
+  /** Null: the type's view is an empty table, or there is none. */
+  private storeOf(type: string): string | null {
+    const source = this.whole.views.get(type)?.source
+    return source && source !== 'empty' ? source.store : null
+  }
+
+  /** The types of the key that joins rows of the type over the relation. */
+  private partsOf(type: string, field: string): readonly ValueType[] {
+    const relation = this.relation(type, field)
+    const entity = this.whole.catalog.entities.get(relation.kind === 'toOne' ? relation.target : type)
+    return (entity?.key ?? []).map((name) => {
+      const part = entity?.fields.get(name)
+      invariant(part?.kind === 'value', `\`${name}\` is a value`)
+      return part.type
+    })
+  }
+
+  private isRelation(type: string, field: string): boolean {
+    const definition = this.whole.catalog.entities.get(type)?.fields.get(field)
+    return definition !== undefined && definition.kind !== 'value'
+  }
+
+  private relation(type: string, field: string): ToOneField | ToManyField {
+    const definition = this.whole.catalog.entities.get(type)?.fields.get(field)
+    invariant(definition && definition.kind !== 'value', `\`${type}.${field}\` is a relation`)
+    return definition
+  }
+}
+
+function noLists(lists: number): ListsOf {
+  return { sources: [], attachments: new Map(), lists }
+}
+
+function listsFrom(first: number, parts: readonly ValueType[]): readonly Operand[] {
+  return parts.map((_, index) => ({ kind: 'step', index: first + index }))
+}
+
+/** The type whose store is asked. */
+function rootOf(plan: Plan | StepPlan, { catalog }: AuthorizedPlan): string {
+  switch (plan.kind) {
+    case 'list':
+      return plan.list.type
+    case 'aggregate':
+      return plan.aggregate.type
+    case 'series':
+      return plan.series.type
+    case 'keys':
+      return plan.type
+    case 'attached': {
+      const relation = catalog.entities.get(plan.type)?.fields.get(plan.field.field)
+      invariant(relation && relation.kind !== 'value', 'what is attached comes over a relation')
+      return relation.target
+    }
+  }
+}
