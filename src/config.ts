@@ -163,8 +163,8 @@ export interface IssuerConfig {
 }
 
 export interface StoreConfig {
-  readonly kind: 'postgres' | 'mongodb'
-  /** Of MongoDB with the name of the database. */
+  readonly kind: 'postgres' | 'mongodb' | 'milvus'
+  /** Of MongoDB with the name of the database; of Milvus `http` or `https`, with a token as the password. */
   readonly url: Secret
   /** Where the data lie. */
   readonly jurisdiction: string
@@ -173,6 +173,8 @@ export interface StoreConfig {
   /** Statements are prepared under a name; false behind a pooler that cannot keep them. */
   readonly prepared: boolean
   readonly pool: PoolConfig
+  /** Rows that one statement may read from a store that cannot order or score them itself. */
+  readonly scanRows: number
 }
 
 export interface PoolConfig {
@@ -281,7 +283,7 @@ const postgresUrl = secret({
   },
 })
 const storeUrl = secret({
-  holds: 'a URL such as `postgres://user:password@host:5432/database` or `mongodb://user:password@host:27017/database`',
+  holds: 'a URL such as `postgres://user:password@host:5432/database`, `mongodb://user:password@host:27017/database` or `https://:token@host:19530`',
   accepts: isStoreUrl,
   plain: {
     expects: 'a URL without a password, such as `postgres://user@host:5432/database`',
@@ -308,7 +310,21 @@ function isPostgresUrl(value: string): boolean {
 }
 
 function isStoreUrl(value: string): boolean {
-  return isPostgresUrl(value) || isMongoUrl(value)
+  return kindOfUrl(value) !== null
+}
+
+/** The kind of store that it leads to. */
+function kindOfUrl(value: string): StoreConfig['kind'] | null {
+  if (isPostgresUrl(value)) return 'postgres'
+  if (isMongoUrl(value)) return 'mongodb'
+  return isMilvusUrl(value) ? 'milvus' : null
+}
+
+/** With the name of a database, where that is not the default one. */
+function isMilvusUrl(value: string): boolean {
+  if (!/^https?:\/\/./.test(value) || !URL.canParse(value)) return false
+  const { pathname, search, hash } = new URL(value)
+  return /^\/?[^/]*$/.test(pathname) && search === '' && hash === ''
 }
 
 /** Of one host or several, which a URL of its own standard could not have; with the name of a database. */
@@ -537,7 +553,7 @@ interface StoreSettings extends Omit<StoreConfig, 'jurisdiction'> {
 
 const store = refined<StoreSettings, StoreSettings>(
   object<StoreSettings>({
-    kind: key('kind', oneOf(['postgres', 'mongodb']), { about: 'The kind of store.' }),
+    kind: key('kind', oneOf(['postgres', 'mongodb', 'milvus']), { about: 'The kind of store.' }),
     url: key('url', storeUrl, { about: 'Where the store is.' }),
     jurisdiction: key('jurisdiction', jurisdiction, { fallback: null, shown: "the organization's", about: 'Where the data lie.' }),
     schema: key('schema', identifier, { fallback: 'public', shown: 'public', about: 'The schema of tables whose binding names none.' }),
@@ -547,13 +563,16 @@ const store = refined<StoreSettings, StoreSettings>(
       about: 'Statements are prepared under names; `false` behind a pooler that cannot keep them.',
     }),
     pool: key('pool', object<PoolConfig>(POOL), { fallback: defaultsOf<PoolConfig>(POOL), shown: 'its defaults', about: 'Connections to the store.' }),
+    scanRows: key('scan', count({ unit: 'rows', min: 1, max: 1_000_000 }), {
+      fallback: 10_000,
+      shown: '10000',
+      about: 'Of Milvus: rows that one statement may read where the store cannot order or score them itself; more are `QUERY_TOO_COSTLY`.',
+    }),
   }),
-  (settings, refuse) => {
-    const isMongo = isMongoUrl(settings.url.reveal())
-    return isMongo === (settings.kind === 'mongodb')
+  (settings, refuse) =>
+    kindOfUrl(settings.url.reveal()) === settings.kind
       ? settings
-      : refuse(`the URL is not one of kind \`${settings.kind}\``, 'write the `kind` that the URL is of')
-  },
+      : refuse(`the URL is not one of kind \`${settings.kind}\``, 'write the `kind` that the URL is of'),
 )
 
 interface IssuerSettings {

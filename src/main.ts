@@ -9,8 +9,11 @@ import { LEASE, PostgresLedger } from './audit/ledger.js'
 import { migrate, MIGRATIONS } from './audit/migrate.js'
 import { pooledRandom, type Random, uuidV7 } from './audit/uuid.js'
 import type { Config, OrganizationConfig, StoreConfig } from './config.js'
-import { resolveBinding } from './connectors/postgres/bind-tables.js'
+import { collectionBinder } from './connectors/bind-collections.js'
+import { type CollectionInput, holdsCollections, joinedBinding, withoutCollections } from './connectors/collections.js'
 import type { Connector } from './connectors/connector.js'
+import type { CollectionDescription } from './connectors/milvus/describe.js'
+import { resolveBinding } from './connectors/postgres/bind-tables.js'
 import { PostgresConnector } from './connectors/postgres/connector.js'
 import { describeStore, type StoreDescription } from './connectors/postgres/describe.js'
 import { GatewayError } from './errors.js'
@@ -424,7 +427,9 @@ function itself(own: Connector): Connector {
   return own
 }
 
-type Stores = OrganizationStores<StoreDescription | 'collections'>
+/** A MongoDB has nothing to describe; `collections` says that it answers. */
+type Description = StoreDescription | readonly CollectionDescription[] | 'collections'
+type Stores = OrganizationStores<Description>
 
 async function storesOfAll(parts: StoresParts): Promise<ReadonlyMap<string, Stores>> {
   const opened = [...parts.config.organizations.values()].map(async (organization) => [organization.id, await organizationStores(organization, parts)] as const)
@@ -433,43 +438,38 @@ async function storesOfAll(parts: StoresParts): Promise<ReadonlyMap<string, Stor
 
 async function organizationStores(organization: OrganizationConfig, { catalog, config, observe, connectorOf }: StoresParts): Promise<Stores> {
   const { id, name, jurisdiction } = organization
-  const isMongo = [...organization.stores.values()].some(({ kind }) => kind === 'mongodb')
-  const collections = isMongo ? await import('./connectors/mongodb/bind-collections.js') : null
-  const input = {
-    catalog,
-    configured: organization.bindings,
-    stores: Array.from(organization.stores, ([store, { kind }]) => ({ name: store, isMongo: kind === 'mongodb' })),
-  }
+  const input = { catalog, configured: organization.bindings, stores: Array.from(organization.stores, ([store, { kind }]) => ({ name: store, kind })) }
+  const bindCollections = await collectionBinder(input)
   const stores = await Promise.all(
     Array.from(organization.stores, async ([store, each]) => {
-      const made = each.kind === 'mongodb' ? await mongoStore(store, each, connectorOf) : postgresStore(store, each, { config, connectorOf })
-      return [store, made] as const
+      if (each.kind === 'postgres') return [store, postgresStore(store, each, { config, connectorOf })] as const
+      return [store, each.kind === 'mongodb' ? await mongoStore(store, each, connectorOf) : await milvusStore(store, each, { input, connectorOf })] as const
     }),
   )
-  return new OrganizationStores<StoreDescription | 'collections'>({
+  return new OrganizationStores<Description>({
     id,
     name,
     jurisdiction,
-    stores: new Map(stores),
+    stores: new Map<string, { jurisdiction: string; connector: Connector; describe(): Promise<Description> }>(stores),
     steps: stores.length > 1 ? stepsOf(id, stores, config) : null,
     retry: RETRY,
     bind: (descriptions) => {
       const described = [...organization.stores].flatMap(([store, { schema, kind }]) => {
         const description = descriptions.get(store) ?? null
-        return kind === 'mongodb' || description === 'collections' ? [] : [[store, { schema, description }] as const]
+        return holdsCollections(kind) || (description !== null && !isOfTables(description)) ? [] : [[store, { schema, description }] as const]
       })
-      const configured = collections?.withoutCollections(input) ?? organization.bindings
+      const configured = bindCollections ? withoutCollections(input) : organization.bindings
       const { binding, findings } = resolveBinding({ catalog, organization: id, configured, stores: new Map(described) })
       for (const finding of findings) {
         if (finding.severity === 'error')
           observe({ kind: 'binding-mistake', organization: id, place: finding.place ?? finding.type ?? '', problem: finding.problem })
       }
-      if (!collections) return binding
-      const bound = collections.bindCollections(input)
+      if (!bindCollections) return binding
+      const bound = bindCollections(input, new Map([...descriptions].map(([store, description]) => [store, isOfCollections(description) ? description : null])))
       for (const { type, field, problem } of bound.mistakes)
         observe({ kind: 'binding-mistake', organization: id, place: field === null ? type : `${type}.${field}`, problem })
-      const reached = [...bound.types].filter(([, each]) => each.kind === 'none' || descriptions.get(each.store) === 'collections')
-      return collections.joinedBinding(binding, new Map(reached), input)
+      const reached = [...bound.types].filter(([, each]) => each.kind === 'none' || (descriptions.get(each.store) ?? null) !== null)
+      return joinedBinding(binding, new Map(reached), input)
     },
     onUnavailable: (store, cause) => observe({ kind: 'store-unavailable', organization: id, store, cause }),
     onAvailable: (store) => observe({ kind: 'store-available', organization: id, store }),
@@ -479,6 +479,31 @@ async function organizationStores(organization: OrganizationConfig, { catalog, c
 function stepsOf(organization: string, stores: readonly (readonly [string, { readonly connector: Connector }])[], { gateway: { limits } }: Config): Connector {
   const connectors = new Map(stores.map(([store, { connector }]) => [store, connector]))
   return new StepsConnector({ organization, stores: connectors, keysMax: limits.joinKeys, answerBytes: limits.answerBytes })
+}
+
+function isOfTables(description: Description): description is StoreDescription {
+  return typeof description === 'object' && 'tables' in description
+}
+
+function isOfCollections(description: Description | null): description is readonly CollectionDescription[] {
+  return Array.isArray(description)
+}
+
+/** The driver is loaded by who has such a store. */
+async function milvusStore(
+  store: string,
+  { url, pool, jurisdiction, scanRows }: StoreConfig,
+  { input, connectorOf }: { readonly input: CollectionInput; readonly connectorOf: StoresParts['connectorOf'] },
+): Promise<{ jurisdiction: string; connector: Connector; describe(): Promise<readonly CollectionDescription[]> }> {
+  const { MilvusConnector } = await import('./connectors/milvus/connector.js')
+  const { collectionsIn } = await import('./connectors/milvus/bind-collections.js')
+  const { max, queue, connectMs, idleMs } = pool
+  const connector = new MilvusConnector({ store, url: url.reveal(), pool: { max, waitingMax: queue, connectMs, idleMs }, rowsMax: scanRows })
+  return {
+    jurisdiction,
+    connector: connectorOf(connector),
+    describe: () => connector.describeCollections(collectionsIn(store, input), new AbortController().signal),
+  }
 }
 
 /** The driver is loaded by who has such a store. */

@@ -1,6 +1,9 @@
 /** `concordat check`: connects to every store and says, for each organization, what does not fit the contract. */
 import pg from 'pg'
 import type { Config, OrganizationConfig, StoreConfig } from '../config.js'
+import { collectionBinder } from '../connectors/bind-collections.js'
+import { type CollectionInput, withoutCollections } from '../connectors/collections.js'
+import type { CollectionDescription } from '../connectors/milvus/describe.js'
 import type { Finding } from '../connectors/postgres/finding.js'
 import { resolveBinding } from '../connectors/postgres/bind-tables.js'
 import type { StoreDescription } from '../connectors/postgres/describe.js'
@@ -65,7 +68,7 @@ async function checkOrganization(organization: OrganizationConfig, catalog: Cata
   const unreachable: Finding[] = []
   const stores = new Map<string, { schema: string; description: StoreDescription | null }>()
   for (const [name, store] of organization.stores) {
-    if (store.kind === 'mongodb') continue
+    if (store.kind !== 'postgres') continue
     const read = await readStore(store.url.reveal(), store.pool)
     if (read.kind === 'failed') unreachable.push(unreachableFinding(name, read.reason))
     stores.set(name, { schema: store.schema, description: read.kind === 'read' ? read.description : null })
@@ -142,16 +145,23 @@ function findingText({ severity, type, field, place, problem, hint }: Finding): 
   return `  ${severity}  ${where === '' ? '' : `${where}: `}${problem}\n    mend: ${hint}\n`
 }
 
-/** Null: no store has collections. A collection has no catalog, so that only the binding itself is looked at. */
+/** Null: no store has collections. Those of MongoDB have no catalog, so that only the binding itself is looked at. */
 async function collectionFindings(
   { stores, bindings }: OrganizationConfig,
   catalog: Catalog,
 ): Promise<{ readonly configured: OrganizationConfig['bindings']; readonly findings: readonly Finding[] } | null> {
-  const named = Array.from(stores, ([name, { kind }]) => ({ name, isMongo: kind === 'mongodb' }))
-  if (!named.some(({ isMongo }) => isMongo)) return null
-  const { bindCollections, withoutCollections } = await import('../connectors/mongodb/bind-collections.js')
-  const input = { catalog, configured: bindings, stores: named }
-  const findings = bindCollections(input).mistakes.map(({ type, field, problem }): Finding => ({
+  const input = { catalog, configured: bindings, stores: Array.from(stores, ([name, { kind }]) => ({ name, kind })) }
+  const bindCollections = await collectionBinder(input)
+  if (!bindCollections) return null
+  const described = new Map<string, readonly CollectionDescription[] | null>()
+  const unreachable: Finding[] = []
+  for (const [name, store] of stores) {
+    if (store.kind !== 'milvus') continue
+    const read = await readMilvus(name, store, input)
+    if (typeof read === 'string') unreachable.push(unreachableFinding(name, read))
+    described.set(name, typeof read === 'string' ? null : read)
+  }
+  const findings = bindCollections(input, described).mistakes.map(({ type, field, problem }): Finding => ({
     severity: 'error',
     rule: 'type',
     type,
@@ -160,5 +170,24 @@ async function collectionFindings(
     problem,
     hint: 'mend the binding',
   }))
-  return { configured: withoutCollections(input), findings }
+  return { configured: withoutCollections(input), findings: [...unreachable, ...findings] }
+}
+
+/** A text says why it could not be read. */
+async function readMilvus(name: string, { url, pool, scanRows }: StoreConfig, input: CollectionInput): Promise<readonly CollectionDescription[] | string> {
+  const { MilvusConnector } = await import('../connectors/milvus/connector.js')
+  const { collectionsIn } = await import('../connectors/milvus/bind-collections.js')
+  const connector = new MilvusConnector({
+    store: name,
+    url: url.reveal(),
+    pool: { max: 1, waitingMax: 1, connectMs: pool.connectMs, idleMs: pool.idleMs },
+    rowsMax: scanRows,
+  })
+  try {
+    return await connector.describeCollections(collectionsIn(name, input), new AbortController().signal)
+  } catch (error) {
+    return reasonOf(error instanceof Error ? (error.cause ?? error) : error)
+  } finally {
+    await connector.close()
+  }
 }

@@ -133,7 +133,7 @@ export async function rlsScripts(
   const policies = await currentPolicies(config, catalog)
   const stores = new Map<string, { schema: string; description: StoreDescription }>()
   for (const [name, { url, schema, pool, kind }] of organization.stores) {
-    if (kind === 'mongodb') continue // it has no row-level security
+    if (kind !== 'postgres') continue // it has no row-level security
     const reading = await readStore(url.reveal(), pool)
     if (reading.kind === 'failed') throw new RlsError(`the store \`${name}\` could not be read: ${reading.reason}`)
     stores.set(name, { schema, description: reading.description })

@@ -22,6 +22,8 @@ export type ColumnBinding =
       readonly multiply: string | null
       /** Metrics of an index over the vectors of all rows, which finds near ones without looking at each. Absent: there is none. */
       readonly nearBy?: readonly VectorMetric[]
+      /** Metrics by which the store itself finds the nearest vectors, looking at each that a condition leaves. Absent: all or none, as its kind has it. */
+      readonly exactBy?: readonly VectorMetric[]
     }
   | { readonly kind: 'constant'; readonly value: string | number | boolean | null }
 

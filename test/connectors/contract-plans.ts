@@ -228,7 +228,8 @@ export class Draw {
 
   /** Three-valued, over the raw row. */
   private condition(entity: EntityType, depth: number): Predicate {
-    const kind = depth <= 0 ? 'leaf' : this.pick(['leaf', 'leaf', 'leaf', 'and', 'or', 'not', 'isTrue', 'isFalse', 'related'])
+    const related = this.capabilities.has('filterRelation') ? (['related'] as const) : []
+    const kind = depth <= 0 ? 'leaf' : this.pick(['leaf', 'leaf', 'leaf', 'and', 'or', 'not', 'isTrue', 'isFalse', ...related])
     switch (kind) {
       case 'and':
       case 'or':
@@ -358,7 +359,7 @@ export class Draw {
       const at = { depth: depth - 1, path: `${path}.${responseKey}` }
       if (field.kind === 'value') {
         if (this.chance(30)) fields.push({ kind: 'value', responseKey, field: field.name })
-      } else if (depth <= 0 || !this.chance(35 / rounds)) continue
+      } else if (!this.capabilities.has('nested') || depth <= 0 || !this.chance(35 / rounds)) continue
       else if (field.kind === 'toOne') fields.push({ kind: 'toOne', responseKey, field: field.name, row: this.row(field.target, grant, at) })
       else {
         const kind = this.pick(['list', 'list', ...(['aggregate', 'series'] as const).filter((each) => this.capabilities.has(each))] as const)
@@ -390,7 +391,7 @@ export class Draw {
         return { kind, term: this.where(entity, grant, depth - 1) }
       case 'related': {
         const relations = [...entity.fields.values()].filter((field) => field.kind !== 'value' && this.isUsable(entity, field, 'related', grant))
-        if (relations.length === 0) return this.leaf(entity, grant)
+        if (relations.length === 0 || !this.capabilities.has('filterRelation')) return this.leaf(entity, grant)
         const field = this.pick(relations) as Exclude<Field, ValueField> // filtered above
         return { kind: 'related', field: field.name, where: this.where(this.entity(field.target), grant, depth - 1) }
       }
@@ -411,7 +412,8 @@ export class Draw {
   }
 
   private leaf(entity: EntityType, grant: OwnerGrant): Predicate {
-    const use = this.pick(['equal', 'equal', 'range', 'text', 'null'] as const)
+    const texts = this.capabilities.has('filterText') ? (['text'] as const) : []
+    const use = this.pick(['equal', 'equal', 'range', ...texts, 'null'] as const)
     const isText = (field: ValueField): boolean => !field.list && field.type.kind === 'builtin' && field.type.name === 'String'
     const fields = this.usable(entity, use, grant).filter(
       (field) =>

@@ -5,7 +5,7 @@
  */
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import fc from 'fast-check'
-import { type Answer, type Chunk, type Connector, type Values } from '../../src/connectors/connector.js'
+import { type Answer, type Capability, type Chunk, type Connector, type Values } from '../../src/connectors/connector.js'
 import { textOf } from '../../src/connectors/texts.js'
 import { MemoryConnector } from '../../src/connectors/memory/memory-connector.js'
 import { CODES, GatewayError } from '../../src/errors.js'
@@ -135,8 +135,9 @@ export function connectorContract(name: string, makeHarness: MakeHarness, { data
             const predicates: Predicate[] = [
               ...(['=', '<=', '>'] as const).map((op): Predicate => ({ kind: 'compare', field: 'name', op, operand: slot })),
               { kind: 'in', field: 'code', operand: { kind: 'slot', index: 1 } },
-              { kind: 'startsWith', field: 'name', operand: slot },
-              { kind: 'contains', field: 'name', operand: slot },
+              ...(['startsWith', 'contains'] as const)
+                .filter(() => harness.connector.capabilities.has('filterText'))
+                .map((kind): Predicate => ({ kind, field: 'name', operand: slot })),
               { kind: 'listContains', field: 'tags', operand: { kind: 'slot', index: 1 } },
             ]
             await same(predicates.map((where) => ({ plan: authorized(list('Thing', where), everything(data), data), values })))
@@ -195,18 +196,24 @@ export function connectorContract(name: string, makeHarness: MakeHarness, { data
 
     describe('what is claimed', () => {
       it('is pushed down whole: nothing is left to do for the gateway', () => {
-        const everyFilter = ['filter', 'filterText', 'filterJson', 'filterRelation'] as const
         const { connector } = harness
-        const { residual } = connector.compile(authorized(list('Thing', mixed()), everything(data), data))
-        if (everyFilter.every((capability) => connector.capabilities.has(capability))) expect(residual).toEqual(ALL)
-        else expect(residual).not.toEqual(ALL)
+        expect(connector.compile(authorized(list('Thing', mixed(connector.capabilities)), everything(data), data)).residual).toEqual(ALL)
+      })
+
+      it('is all that is answered: a condition of another kind is refused', () => {
+        const { connector } = harness
+        for (const [capability, term] of MIXED) {
+          if (connector.capabilities.has(capability) || !isKnown(data, term)) continue
+          const refused = codeOf(() => connector.compile(authorized(list('Thing', term), everything(data), data)).residual)
+          expect([capability, refused]).toEqual([capability, 'FIELD_NOT_USABLE'])
+        }
       })
 
       it('shows in what the store is asked, with places for values and not the values', () => {
         const { connector } = harness
         const secret = 'a value that nobody may read in a log'
         const asked: Asked = {
-          plan: authorized(list('Thing', mixed()), everything(data), data),
+          plan: authorized(list('Thing', mixed(connector.capabilities)), everything(data), data),
           values: { slots: [secret, [secret], '{}'], claims: new Map() },
         }
         expect(connector.describe(connector.compile(asked.plan).native)).not.toContain(secret)
@@ -348,17 +355,32 @@ function listOf({ catalog }: ContractData, type: string, where: Predicate): Plan
 }
 
 /** Something for each capability of filtering. */
-function mixed(): Predicate {
-  const slot: Operand = { kind: 'slot', index: 0 }
-  return {
-    kind: 'and',
-    terms: [
-      { kind: 'compare', field: 'name', op: '=', operand: slot },
-      { kind: 'contains', field: 'name', operand: slot },
-      { kind: 'in', field: 'code', operand: { kind: 'slot', index: 1 } },
-      { kind: 'jsonContains', field: 'data', operand: { kind: 'slot', index: 2 } },
-      { kind: 'related', field: 'owner', where: { kind: 'compare', field: 'name', op: '=', operand: slot } },
-    ],
+const FIRST: Operand = { kind: 'slot', index: 0 }
+const MIXED: readonly (readonly [Capability, Predicate])[] = [
+  ['filter', { kind: 'compare', field: 'name', op: '=', operand: FIRST }],
+  ['filterText', { kind: 'contains', field: 'name', operand: FIRST }],
+  ['filterText', { kind: 'startsWith', field: 'name', operand: FIRST }],
+  ['filterText', { kind: 'like', field: 'name', operand: FIRST, fold: true }],
+  ['filter', { kind: 'in', field: 'code', operand: { kind: 'slot', index: 1 } }],
+  ['filterJson', { kind: 'jsonContains', field: 'data', operand: { kind: 'slot', index: 2 } }],
+  ['filterRelation', { kind: 'related', field: 'owner', where: { kind: 'compare', field: 'name', op: '=', operand: FIRST } }],
+]
+
+function mixed(capabilities: ReadonlySet<Capability>): Predicate {
+  return { kind: 'and', terms: MIXED.flatMap(([capability, term]) => (capabilities.has(capability) ? [term] : [])) }
+}
+
+/** Whether the data have the field that a condition speaks of. */
+function isKnown({ catalog }: ContractData, term: Predicate): boolean {
+  return 'field' in term && catalog.entities.get('Thing')?.fields.has(term.field) === true
+}
+
+/** The code that it is refused with; else what it gives. */
+function codeOf(run: () => unknown): unknown {
+  try {
+    return run()
+  } catch (error) {
+    return error instanceof GatewayError ? error.code : error
   }
 }
 

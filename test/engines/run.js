@@ -24,7 +24,7 @@ const ENGINES = {
   timescale: { ...timescale, ask: hourlyInTimescale },
   neo4j: { ...neo4jEngine, ask: pathInNeo4j },
   mongodb: { ...mongodb, ask: pipelineInMongo, suite: 'mongodb.contract.ts' },
-  milvus: { ...milvus, ask: nearestInMilvus },
+  milvus: { ...milvus, ask: nearestInMilvus, suite: 'milvus.contract.ts' },
 }
 
 const wanted = process.argv.slice(2)

@@ -35,6 +35,7 @@ const HOMES: Readonly<Record<string, readonly string[]>> = {
   '@apollo/server': ['gateway/operation.ts'],
   pg: ['connectors/postgres/', 'audit/', 'main.ts', 'cli/'],
   mongodb: ['connectors/mongodb/'],
+  '@zilliz/milvus2-sdk-node': ['connectors/milvus/'],
   pino: ['observe.ts'],
   '@noble/ciphers': ['gateway/cursor.ts'],
 }

@@ -2,42 +2,12 @@
  * Binds types of the contract to collections. A collection has no catalog of types, so that nothing is looked up: fields are bound by name (as in the contract) or as the
  * configuration says, each to the BSON type that holds the contract's type. What is found wrong leaves a field unbound, and a key or `!` field its type. Pure.
  */
-import type { ColumnBinding, OrganizationBinding, RelationBinding, TableBinding, TypeBinding } from '../../query/binding.js'
-import type { Catalog, EntityType, ValueField } from '../../query/catalog.js'
+import type { ColumnBinding, OrganizationBinding, RelationBinding, TableBinding } from '../../query/binding.js'
+import type { EntityType, ValueField } from '../../query/catalog.js'
 import { operandSortKey } from '../../query/value.js'
+import { type CollectionInput, type CollectionMistake, collectionOf, type ConfiguredField } from '../collections.js'
 import { bsonTypesOf } from './bson-type.js'
 import { bsonOf } from './operand.js'
-
-export interface CollectionInput {
-  readonly catalog: Catalog
-  readonly configured: ReadonlyMap<string, ConfiguredType>
-  /** Names of the organization's stores, its first one first; `isMongo` of those that can be reached. */
-  readonly stores: readonly { readonly name: string; readonly isMongo: boolean }[]
-}
-
-type ConfiguredType =
-  | { readonly kind: 'none' }
-  | {
-      readonly kind: 'table'
-      readonly table: { readonly store: string | null; readonly schema: string | null; readonly table: string } | null
-      readonly fields: ReadonlyMap<string, ConfiguredField>
-      readonly uniqueKey?: boolean
-    }
-type ConfiguredField =
-  | {
-      readonly kind: 'column'
-      readonly columns: readonly string[]
-      readonly values: ReadonlyMap<string, string> | null
-      readonly multiply: string | null
-      readonly bson?: string | null
-    }
-  | { readonly kind: 'constant'; readonly value: string | number | boolean | null }
-
-export interface CollectionMistake {
-  readonly type: string
-  readonly field: string | null
-  readonly problem: string
-}
 
 interface Place {
   readonly entity: EntityType
@@ -47,20 +17,12 @@ interface Place {
   readonly uniqueKey: boolean
 }
 
-/** The store of MongoDB and the collection that a type is bound to; null where it is bound elsewhere. `store.collection` and `collection` are both names. */
-export function collectionOf(type: string, { configured, stores }: CollectionInput): { readonly store: string; readonly collection: string } | null {
-  const settings = configured.get(type)
-  if (settings?.kind !== 'table' || !settings.table) return null
-  const store = settings.table.store ?? settings.table.schema ?? stores[0]?.name
-  return stores.some(({ name, isMongo }) => isMongo && name === store) ? { store: store ?? '', collection: settings.table.table } : null
-}
-
 export function bindCollections(input: CollectionInput): { readonly types: OrganizationBinding['types']; readonly mistakes: readonly CollectionMistake[] } {
   const mistakes: CollectionMistake[] = []
   const places = [...input.catalog.entities.values()].flatMap((entity): Place[] => {
     const at = collectionOf(entity.name, input)
     const settings = input.configured.get(entity.name)
-    return at && settings?.kind === 'table' ? [{ entity, ...at, fields: settings.fields, uniqueKey: settings.uniqueKey ?? false }] : []
+    return at?.kind === 'mongodb' && settings?.kind === 'table' ? [{ entity, ...at, fields: settings.fields, uniqueKey: settings.uniqueKey ?? false }] : []
   })
   const bound = new Map(places.map((place) => [place.entity.name, { place, columns: columnsOf(place, mistakes) }]))
   for (const [name, { place, columns }] of bound) if (!isWhole(place, columns, mistakes)) bound.delete(name)
@@ -162,25 +124,4 @@ function relationOf(
     return part?.kind === 'column' && !part.values ? [{ column, native: part.native, nullable: true }] : []
   })
   return columns.length === key.length ? { columns } : 'the key of its target is no plain field'
-}
-
-/** What the other stores are asked for: types of collections are none of theirs. */
-export function withoutCollections<Type extends ConfiguredType>(
-  input: CollectionInput & { readonly configured: ReadonlyMap<string, Type> },
-): ReadonlyMap<string, Type | { readonly kind: 'none' }> {
-  return new Map([...input.configured].map(([type, settings]) => [type, collectionOf(type, input) ? { kind: 'none' as const } : settings]))
-}
-
-/** Both halves of a binding. A relation from a table to a collection is unbound: the two are in different stores. */
-export function joinedBinding(tables: OrganizationBinding, collections: OrganizationBinding['types'], input: CollectionInput): OrganizationBinding {
-  const own = [...tables.types].flatMap(([type, bound]): [string, TypeBinding][] => {
-    if (collectionOf(type, input)) return []
-    if (bound.kind === 'none') return [[type, bound]]
-    const relations = [...bound.relations].filter(([field]) => {
-      const definition = input.catalog.entities.get(type)?.fields.get(field)
-      return definition?.kind !== 'toOne' || !collectionOf(definition.target, input)
-    })
-    return [[type, { ...bound, relations: new Map(relations) }]]
-  })
-  return { ...tables, types: new Map([...own, ...collections]) }
 }

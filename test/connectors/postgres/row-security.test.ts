@@ -434,6 +434,7 @@ describe('concordat rls render', () => {
       schema: 'public',
       prepared: true,
       pool: { max: 1, queue: 1, connectMs: 10_000, idleMs: 1_000 },
+      scanRows: 1,
     }
     const party = (id: string, stores: ReadonlyMap<string, StoreConfig>): OrganizationConfig => ({
       id,

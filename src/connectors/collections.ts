@@ -1,0 +1,77 @@
+/** Types that are bound to collections, which have no tables: of which store each is, and how their bindings join those of the tables. Pure. */
+import type { OrganizationBinding, TypeBinding } from '../query/binding.js'
+import type { Catalog } from '../query/catalog.js'
+
+/** Kinds of stores that hold collections. */
+export type CollectionKind = 'mongodb' | 'milvus'
+
+export interface CollectionInput {
+  readonly catalog: Catalog
+  readonly configured: ReadonlyMap<string, ConfiguredType>
+  /** The organization's stores, its first one first. */
+  readonly stores: readonly { readonly name: string; readonly kind: string }[]
+}
+
+export type ConfiguredType =
+  | { readonly kind: 'none' }
+  | {
+      readonly kind: 'table'
+      readonly table: { readonly store: string | null; readonly schema: string | null; readonly table: string } | null
+      readonly fields: ReadonlyMap<string, ConfiguredField>
+      readonly uniqueKey?: boolean
+    }
+export type ConfiguredField =
+  | {
+      readonly kind: 'column'
+      readonly columns: readonly string[]
+      readonly values: ReadonlyMap<string, string> | null
+      readonly multiply: string | null
+      readonly bson?: string | null
+    }
+  | { readonly kind: 'constant'; readonly value: string | number | boolean | null }
+
+export interface CollectionMistake {
+  readonly type: string
+  readonly field: string | null
+  readonly problem: string
+}
+
+export interface CollectionPlace {
+  readonly store: string
+  readonly kind: CollectionKind
+  readonly collection: string
+}
+
+export function holdsCollections(kind: string): kind is CollectionKind {
+  return kind === 'mongodb' || kind === 'milvus'
+}
+
+/** The store and the collection that a type is bound to; null where it is bound elsewhere. `store.collection` and `collection` are both names. */
+export function collectionOf(type: string, { configured, stores }: Pick<CollectionInput, 'configured' | 'stores'>): CollectionPlace | null {
+  const settings = configured.get(type)
+  if (settings?.kind !== 'table' || !settings.table) return null
+  const named = settings.table.store ?? settings.table.schema ?? stores[0]?.name
+  const store = stores.find(({ name }) => name === named)
+  return store && holdsCollections(store.kind) ? { store: store.name, kind: store.kind, collection: settings.table.table } : null
+}
+
+/** What the other stores are asked for: types of collections are none of theirs. */
+export function withoutCollections<Type extends ConfiguredType>(
+  input: CollectionInput & { readonly configured: ReadonlyMap<string, Type> },
+): ReadonlyMap<string, Type | { readonly kind: 'none' }> {
+  return new Map([...input.configured].map(([type, settings]) => [type, collectionOf(type, input) ? { kind: 'none' as const } : settings]))
+}
+
+/** Both halves of a binding. A relation from a table to a collection is unbound: the two are in different stores. */
+export function joinedBinding(tables: OrganizationBinding, collections: OrganizationBinding['types'], input: CollectionInput): OrganizationBinding {
+  const own = [...tables.types].flatMap(([type, bound]): [string, TypeBinding][] => {
+    if (collectionOf(type, input)) return []
+    if (bound.kind === 'none') return [[type, bound]]
+    const relations = [...bound.relations].filter(([field]) => {
+      const definition = input.catalog.entities.get(type)?.fields.get(field)
+      return definition?.kind !== 'toOne' || !collectionOf(definition.target, input)
+    })
+    return [[type, { ...bound, relations: new Map(relations) }]]
+  })
+  return { ...tables, types: new Map([...own, ...collections]) }
+}
