@@ -196,6 +196,8 @@ export type FieldBinding =
       readonly multiply: string | null
       /** BSON type, over a collection; absent or null: the one that the contract's type is held by as a rule. */
       readonly bson?: string | null
+      /** Another table, that has the column for keys of the type's rows. Absent: the type's own. */
+      readonly part?: { readonly table: TableName; readonly key: readonly string[] }
     }
   | { readonly kind: 'constant'; readonly value: string | number | boolean | null }
 
@@ -609,7 +611,33 @@ interface FieldSettings {
   readonly multiply: string | null
   readonly constant: string | number | boolean | null | undefined
   readonly bson: string | null
+  readonly table: TableName | null
+  readonly key: readonly string[] | null
 }
+
+/** `table`, `schema.table` or `store.schema.table`; a part with a dot stands in double quotes, as in SQL. */
+export function tableName(value: string): TableName | null {
+  const part = /"((?:[^"]|"")+)"|([^".]+)/y
+  const parts: string[] = []
+  let at = 0
+  while (at <= value.length) {
+    part.lastIndex = at
+    const match = part.exec(value)
+    if (match === null) return null
+    parts.push(match[1]?.replaceAll('""', '"') ?? match[2] ?? '')
+    at = part.lastIndex
+    if (at === value.length) break
+    if (value[at] !== '.') return null
+    at += 1
+  }
+  const [table, schema, store, ...rest] = parts.reverse()
+  return table === undefined || rest.length > 0 ? null : { table, schema: schema ?? null, store: store ?? null }
+}
+
+const boundTable = refined<string, TableName>(
+  identifier,
+  (value, refuse) => tableName(value) ?? refuse(`\`${value}\` is no name of a table`, 'write `store.schema.table`, `schema.table` or `table`'),
+)
 
 const plainField = refined<string, FieldBinding>(identifier, (column) => ({ kind: 'column', columns: [column], values: null, multiply: null }))
 const describedField = refined<FieldSettings, FieldBinding>(
@@ -648,40 +676,29 @@ const describedField = refined<FieldSettings, FieldBinding>(
       shown: "by the contract's type",
       about: 'Over a collection: the BSON type of the values; those of another type read as null.',
     }),
+    table: key('table', boundTable, {
+      fallback: null,
+      shown: "the type's own",
+      about: 'Another table, perhaps of another store, that has the column for keys of rows: `store.schema.table`. Needs `key`.',
+    }),
+    key: key('key', list(identifier, { min: 1, max: 16 }), {
+      fallback: null,
+      shown: 'none',
+      about: "With `table`: its columns that hold the row's key, in its order.",
+    }),
     constant: key('constant', scalar, { fallback: undefined, shown: 'none', about: 'This value for every row, in place of a column.' }),
   }),
-  ({ column, columns, values, multiply, constant, bson }, refuse) => {
+  ({ column, columns, values, multiply, constant, bson, table, key: keyColumns }, refuse) => {
     const sources = [column !== null, columns !== null, constant !== undefined].filter(Boolean).length
     if (sources !== 1) return refuse('a field has one source', 'write one of `column`, `columns` and `constant`')
     if (values !== null && multiply !== null) return refuse('`values` and `multiply` exclude each other', 'keep one of them')
     if (column === null && (values !== null || multiply !== null)) return refuse('`values` and `multiply` need a `column`', 'write `column`, or leave them out')
+    if ((table === null) !== (keyColumns === null) || (table !== null && column === null))
+      return refuse('`table`, `key` and `column` go together', 'write all three, or `column` alone')
     if (constant !== undefined) return { kind: 'constant', value: constant }
-    return { kind: 'column', columns: columns ?? (column === null ? [] : [column]), values, multiply, ...(bson !== null && { bson }) }
+    const part = table && keyColumns ? { table, key: keyColumns } : null
+    return { kind: 'column', columns: columns ?? (column === null ? [] : [column]), values, multiply, ...(bson !== null && { bson }), ...(part && { part }) }
   },
-)
-
-/** `table`, `schema.table` or `store.schema.table`; a part with a dot stands in double quotes, as in SQL. */
-export function tableName(value: string): TableName | null {
-  const part = /"((?:[^"]|"")+)"|([^".]+)/y
-  const parts: string[] = []
-  let at = 0
-  while (at <= value.length) {
-    part.lastIndex = at
-    const match = part.exec(value)
-    if (match === null) return null
-    parts.push(match[1]?.replaceAll('""', '"') ?? match[2] ?? '')
-    at = part.lastIndex
-    if (at === value.length) break
-    if (value[at] !== '.') return null
-    at += 1
-  }
-  const [table, schema, store, ...rest] = parts.reverse()
-  return table === undefined || rest.length > 0 ? null : { table, schema: schema ?? null, store: store ?? null }
-}
-
-const boundTable = refined<string, TableName>(
-  identifier,
-  (value, refuse) => tableName(value) ?? refuse(`\`${value}\` is no name of a table`, 'write `store.schema.table`, `schema.table` or `table`'),
 )
 
 interface TableSettings {

@@ -11,7 +11,7 @@ import { pooledRandom, type Random, uuidV7 } from './audit/uuid.js'
 import type { Config, OrganizationConfig, StoreConfig } from './config.js'
 import { collectionBinder } from './connectors/bind-collections.js'
 import { type CollectionInput, holdsCollections, joinedBinding, withoutCollections } from './connectors/collections.js'
-import type { Connector } from './connectors/connector.js'
+import type { Connector, StoresTogether } from './connectors/connector.js'
 import type { CollectionDescription } from './connectors/milvus/describe.js'
 import { resolveBinding } from './connectors/postgres/bind-tables.js'
 import { PostgresConnector } from './connectors/postgres/connector.js'
@@ -451,7 +451,7 @@ async function organizationStores(organization: OrganizationConfig, { catalog, c
     name,
     jurisdiction,
     stores: new Map<string, { jurisdiction: string; connector: Connector; describe(): Promise<Description> }>(stores),
-    steps: stores.length > 1 ? stepsOf(id, stores, config) : null,
+    steps: stores.length > 1 || hasParts(organization) ? stepsOf(id, stores, config) : null,
     retry: RETRY,
     bind: (descriptions) => {
       const described = [...organization.stores].flatMap(([store, { schema, kind }]) => {
@@ -476,7 +476,15 @@ async function organizationStores(organization: OrganizationConfig, { catalog, c
   })
 }
 
-function stepsOf(organization: string, stores: readonly (readonly [string, { readonly connector: Connector }])[], { gateway: { limits } }: Config): Connector {
+function hasParts({ bindings }: OrganizationConfig): boolean {
+  return [...bindings.values()].some((type) => type.kind === 'table' && [...type.fields.values()].some((field) => field.kind === 'column' && field.part))
+}
+
+function stepsOf(
+  organization: string,
+  stores: readonly (readonly [string, { readonly connector: Connector }])[],
+  { gateway: { limits } }: Config,
+): StoresTogether {
   const connectors = new Map(stores.map(([store, { connector }]) => [store, connector]))
   return new StepsConnector({ organization, stores: connectors, keysMax: limits.joinKeys, answerBytes: limits.answerBytes })
 }

@@ -116,6 +116,16 @@ describe('a configuration', () => {
         ],
         ['monthlyBudget', { kind: 'column', columns: ['budget_cents'], values: null, multiply: '0.01' }],
         ['owner', { kind: 'column', columns: ['person_id'], values: null, multiply: null }],
+        [
+          'embedding',
+          {
+            kind: 'column',
+            columns: ['embedding'],
+            values: null,
+            multiply: null,
+            part: { table: { store: 'main', schema: 'ops', table: 'bot_vectors' }, key: ['bot_id'] },
+          },
+        ],
         ['description', { kind: 'constant', value: null }],
       ]),
       uniqueKey: false,
@@ -202,6 +212,13 @@ describe('a configuration', () => {
     ['a binding to a store that is not there', 'main.ops.bots', 'other.ops.bots', 'organizations.borealis.bindings.Agent.table'],
     ['a table name with an empty part', 'main.ops.bots', 'main..bots', 'organizations.borealis.bindings.Agent.table'],
     ['a field with two sources', '{ constant: null }', '{ constant: null, column: x }', 'organizations.borealis.bindings.Agent.fields.description'],
+    [
+      'a field in another table without a key',
+      'bot_vectors, key: [bot_id], column',
+      'bot_vectors, column',
+      'organizations.borealis.bindings.Agent.fields.embedding',
+    ],
+    ['a key of another table without the table', 'table: main.ops.bot_vectors, key', 'key', 'organizations.borealis.bindings.Agent.fields.embedding'],
     ['a factor of zero', "multiply: '0.01'", "multiply: '0.00'", 'organizations.borealis.bindings.Agent.fields.monthlyBudget.multiply'],
     ['a type that is neither bound nor none', 'WorkflowExecution: none', 'WorkflowExecution: nothing', 'organizations.borealis.bindings.WorkflowExecution'],
   ])('refuses %s with its path and what to write instead', (_, from, to, path) => {

@@ -27,8 +27,12 @@ export type ConfiguredField =
       readonly values: ReadonlyMap<string, string> | null
       readonly multiply: string | null
       readonly bson?: string | null
+      readonly part?: unknown
     }
   | { readonly kind: 'constant'; readonly value: string | number | boolean | null }
+
+/** What is wrong with a field of a collection's type that is bound to a table of its own. */
+export const PART = 'only a type whose rows are in a table has fields in another one'
 
 export interface CollectionMistake {
   readonly type: string

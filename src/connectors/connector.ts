@@ -98,3 +98,9 @@ export interface Connector<Native = unknown> {
   describe(native: Native): string
   close(): Promise<void>
 }
+
+/** The stores of one owner as one. */
+export interface StoresTogether<Native = unknown> extends Connector<Native> {
+  /** The store's own connector, where one store answers the plan whole. @throws GatewayError as `compile` */
+  alone(plan: AuthorizedPlan): Connector | null
+}

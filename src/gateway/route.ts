@@ -322,13 +322,11 @@ export class Routes {
   }
 
   /** Of the store that has all types of the plan, or of all stores together. */
-  #connectorOf({ organization, views }: AuthorizedPlan): Connector {
-    const owner = this.parts.organizations.get(organization)
-    const names = new Set([...views.values()].flatMap(({ source }) => (source === 'empty' ? [] : [source.store])))
-    if (names.size > 1 && owner?.steps) return owner.steps
-    const [name] = names
-    const store = name === undefined ? owner?.stores.values().next().value : owner?.stores.get(name)
-    invariant(store, `organization \`${organization}\` has the store`)
+  #connectorOf(plan: AuthorizedPlan): Connector {
+    const owner = this.parts.organizations.get(plan.organization)
+    if (owner?.steps) return owner.steps.alone(plan) ?? owner.steps
+    const store = owner?.stores.values().next().value
+    invariant(store, `organization \`${plan.organization}\` has a store`)
     return store.connector
   }
 }

@@ -1,7 +1,7 @@
 /** What the engine carries along while it answers one operation. */
 import type { GraphQLSchema } from 'graphql'
 import type { Signal } from '../abort.js'
-import type { Answer, Connector } from '../connectors/connector.js'
+import type { Answer, Connector, StoresTogether } from '../connectors/connector.js'
 import type { Bytes } from '../connectors/texts.js'
 import type { GatewayError } from '../errors.js'
 import type { Authority } from '../policy/authority.js'
@@ -22,8 +22,8 @@ export interface EngineOrganization {
   readonly name: string
   readonly jurisdiction: string
   readonly stores: ReadonlyMap<string, { readonly jurisdiction: string; readonly connector: Connector }>
-  /** All of its stores as one, for plans that they hold in parts; null where it has one store. */
-  readonly steps: Connector | null
+  /** All of its stores as one, for plans that they hold in parts; null where one store holds all. */
+  readonly steps: StoresTogether | null
   /** Null until the stores have been described. */
   binding(): OrganizationBinding | null
 }

@@ -1,5 +1,5 @@
 /** An organization's stores and what they bind: described when they can be reached, and looked for again until they are. */
-import type { Connector } from '../connectors/connector.js'
+import type { Connector, StoresTogether } from '../connectors/connector.js'
 import type { OrganizationBinding } from '../query/binding.js'
 import type { EngineOrganization } from './run.js'
 
@@ -9,7 +9,7 @@ export interface StoreParts<Description> {
   readonly jurisdiction: string
   readonly stores: ReadonlyMap<string, { readonly jurisdiction: string; readonly connector: Connector; describe(): Promise<Description> }>
   /** See `EngineOrganization`. */
-  readonly steps: Connector | null
+  readonly steps: StoresTogether | null
   /** A type whose stores could not be described is left out. */
   bind(descriptions: ReadonlyMap<string, Description | null>): OrganizationBinding
   readonly onUnavailable: (store: string, cause: unknown) => void
@@ -23,7 +23,7 @@ export class OrganizationStores<Description> implements EngineOrganization {
   readonly name: string
   readonly jurisdiction: string
   readonly stores: StoreParts<Description>['stores']
-  readonly steps: Connector | null
+  readonly steps: StoresTogether | null
   private bound: OrganizationBinding | null = null
   private readonly descriptions = new Map<string, Description | null>()
   private readonly timers = new Set<NodeJS.Timeout>()

@@ -30,7 +30,8 @@ export interface OwnerDecision<U extends Use> {
 }
 
 export function authorize<U extends Use>(uses: readonly U[], grant: OwnerGrant, binding: OrganizationBinding, catalog: Catalog): OwnerDecision<U> {
-  const refused = uses.find((use) => use.how !== 'select' && !isUsable(use, viewField(use.type, use.field, grant, binding, catalog))) ?? null
+  const refused =
+    uses.find((use) => use.how !== 'select' && !(isHere(use, binding) && isUsable(use, viewField(use.type, use.field, grant, binding, catalog)))) ?? null
   const disclosures = new Map<string, Disclosure>()
   for (const use of uses) {
     if (use.how !== 'select') continue
@@ -49,7 +50,7 @@ export function viewField(type: string, field: string, grant: OwnerGrant, bindin
   const bound = binding.types.get(type)
   const definition = catalog.entities.get(type)?.fields.get(field)
   if (!granted || !bound || !definition) return ABSENT
-  if (definition.kind === 'value') return bound.kind === 'none' || bound.columns.has(field) ? granted : ABSENT
+  if (definition.kind === 'value') return bound.kind === 'none' || bound.columns.has(field) || bound.parts?.has(field) ? granted : ABSENT
   if (!grant.types.has(definition.target)) return ABSENT
   if (bound.kind === 'none') return granted
   if (definition.kind === 'toOne') return bound.relations.has(field) ? granted : ABSENT
@@ -58,6 +59,12 @@ export function viewField(type: string, field: string, grant: OwnerGrant, bindin
 }
 
 const ABSENT: ViewField = { kind: 'absent' }
+
+/** A value that lies in another table than its row can be shown and searched by, and nothing else. */
+function isHere({ type, field, how }: Use, { types }: OrganizationBinding): boolean {
+  const bound = types.get(type)
+  return how === 'search' || bound?.kind !== 'table' || !bound.parts?.has(field)
+}
 
 function isUsable(use: Use, view: ViewField): boolean {
   switch (view.kind) {

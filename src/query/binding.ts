@@ -32,6 +32,16 @@ export interface RelationBinding {
   readonly columns: readonly { readonly column: string; readonly native: NativeType; readonly nullable: boolean }[]
 }
 
+/** A value that lies in another table, perhaps of another store, which has it for the keys of rows; null for a row whose key is not there. */
+export interface PartBinding {
+  readonly store: string
+  readonly schema: string
+  readonly table: string
+  /** Columns that hold the row's key, in its order. */
+  readonly key: RelationBinding['columns']
+  readonly column: ColumnBinding
+}
+
 export interface TableBinding {
   readonly kind: 'table'
   readonly type: string
@@ -42,6 +52,8 @@ export interface TableBinding {
   readonly columns: ReadonlyMap<string, ColumnBinding>
   /** By to-one field of the contract. */
   readonly relations: ReadonlyMap<string, RelationBinding>
+  /** By value field that is not in `columns`. Absent: there is none. */
+  readonly parts?: ReadonlyMap<string, PartBinding>
 }
 
 /** `none`: the organization declares that it holds no rows of the type; the type is an empty table. */

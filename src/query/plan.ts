@@ -29,9 +29,10 @@ export type RowField =
   | { readonly kind: 'absent'; readonly responseKey: string }
   /**
    * What joins the row to rows of another store over a relation, for a later step to put the field in its place: U+0005, then `name` and the parts of the key (the
-   * target's, or the row's own where the other side refers to it) as a JSON list of texts, then U+0006. Null where the relation may not be seen or leads nowhere.
+   * target's, or the row's own where the other side refers to it) as a JSON list of texts, then U+0006. Null where the relation may not be seen or leads nowhere. Of a
+   * value that lies elsewhere, or of no field: the row's own key.
    */
-  | { readonly kind: 'reference'; readonly responseKey: string; readonly field: string; readonly name: string }
+  | { readonly kind: 'reference'; readonly responseKey: string; readonly field: string | null; readonly name: string }
 
 /** Fields of a row that are made of related rows. */
 export type RelationField = Extract<RowField, { kind: 'toOne' | 'list' | 'aggregate' | 'series' }>

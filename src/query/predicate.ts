@@ -40,8 +40,11 @@ export type Predicate =
   | { readonly kind: 'idIn'; readonly operand: Operand }
   /** A related row exists and fits: `field` is a relation, to one or to many, and `where` speaks of its target. */
   | { readonly kind: 'related'; readonly field: string; readonly where: Predicate }
-  /** Likewise, of rows in another store: the key that joins over `field` is one of these. Lists of one length, one for each part of the key. A caller's condition only. */
-  | { readonly kind: 'linked'; readonly field: string; readonly keys: readonly Operand[] }
+  /**
+   * Likewise, of rows in another store: the key that joins over `field` (null: the row's own) is one of these. Lists of one length, one for each part of the key. A
+   * caller's condition only.
+   */
+  | { readonly kind: 'linked'; readonly field: string | null; readonly keys: readonly Operand[] }
   | { readonly kind: 'and' | 'or'; readonly terms: readonly Predicate[] }
   | { readonly kind: 'not' | 'isTrue' | 'isFalse'; readonly term: Predicate }
 

@@ -18,6 +18,8 @@ export interface ContractTable {
 export interface ContractData {
   readonly catalog: Catalog
   readonly binding: OrganizationBinding
+  /** Of the store under test, where that has fields in other tables than memory; such fields are shown and searched by, and nothing else. */
+  readonly apart?: { readonly binding: OrganizationBinding; readonly fields: ReadonlySet<string> }
   /** Enum types, to be made before the tables. */
   readonly enums: readonly { readonly schema: string; readonly name: string; readonly labels: readonly string[] }[]
   readonly tables: readonly ContractTable[]

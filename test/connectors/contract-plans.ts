@@ -188,7 +188,7 @@ export class Draw {
       return field.kind === 'value' && this.chance(15) && this.canBePseudonym(field) ? { kind: 'masked', mask: this.pseudonym(entity.name) } : { kind: 'plain' }
     if (field.kind !== 'value') return this.chance(10) ? null : this.chance(15) ? { kind: 'cell', condition: this.condition(entity, 1) } : { kind: 'plain' }
     if (!field.required && this.chance(8)) return null
-    if (!field.required && this.chance(12)) return { kind: 'cell', condition: this.condition(entity, 1) }
+    if (!field.required && this.chance(field.vector ? 40 : 12)) return { kind: 'cell', condition: this.condition(entity, 1) }
     return this.chance(25) ? { kind: 'masked', mask: this.mask(entity, field) } : { kind: 'plain' }
   }
 
@@ -247,7 +247,9 @@ export class Draw {
       default: {
         if (this.chance(4)) return { kind: this.pick(['all', 'none'] as const) }
         const field = this.pick(
-          [...entity.fields.values()].filter((candidate) => candidate.kind === 'value' && this.isBound(entity, candidate)) as ValueField[],
+          [...entity.fields.values()].filter(
+            (candidate) => candidate.kind === 'value' && this.isBound(entity, candidate) && !this.isApart(candidate),
+          ) as ValueField[],
         )
         if (field.list || this.isJson(field) || this.chance(10)) return { kind: 'isNull', field: field.name }
         if (this.chance(30)) return { kind: 'in', field: field.name, operand: this.policyOperand(field.type, true) }
@@ -265,6 +267,10 @@ export class Draw {
   private isBound(entity: EntityType, field: Field): boolean {
     const bound = this.data.binding.types.get(entity.name)
     return bound?.kind !== 'table' || bound.columns.has(field.name)
+  }
+
+  private isApart({ name }: Field): boolean {
+    return this.data.apart?.fields.has(name) ?? false
   }
 
   /** Neither ordered nor equal to another: JSON, and vectors. */
@@ -417,7 +423,8 @@ export class Draw {
     const isText = (field: ValueField): boolean => !field.list && field.type.kind === 'builtin' && field.type.name === 'String'
     const fields = this.usable(entity, use, grant).filter(
       (field) =>
-        use === 'null' || (use === 'text' ? isText(field) : use === 'range' ? !field.list && this.isOrdered(field) : !(field.list && this.isJson(field))),
+        !this.isApart(field) &&
+        (use === 'null' || (use === 'text' ? isText(field) : use === 'range' ? !field.list && this.isOrdered(field) : !(field.list && this.isJson(field)))),
     )
     if (fields.length === 0) return { kind: 'all' }
     const field = this.pick(fields)

@@ -11,7 +11,8 @@ import { MemoryConnector } from '../../src/connectors/memory/memory-connector.js
 import { CODES, GatewayError } from '../../src/errors.js'
 import type { OwnerGrant } from '../../src/policy/authority.js'
 import { restrict } from '../../src/policy/restrict.js'
-import type { AuthorizedPlan, ListPlan, PageStart, Plan, RowSelection } from '../../src/query/plan.js'
+import type { AuthorizedPlan, ListPlan, PageStart, Plan, ReadableView, RowSelection } from '../../src/query/plan.js'
+import { planOver } from '../../src/query/plan.js'
 import type { Operand, Predicate, Scalar } from '../../src/query/predicate.js'
 import { ALL } from '../../src/query/predicate.js'
 import type { ContractData } from './contract-data.js'
@@ -86,7 +87,7 @@ export function connectorContract(name: string, makeHarness: MakeHarness, { data
     })
 
     const ask = async (connector: Connector, asked: readonly Asked[], bufferBytes = AMPLE_BYTES): Promise<readonly ReadAnswer[]> => {
-      const statements = asked.map(({ plan, values }) => ({ native: connector.compile(plan).native, values }))
+      const statements = asked.map(({ plan, values }) => ({ native: connector.compile(connector === oracle ? plan : held(plan, data)).native, values }))
       return readAnswers(await connector.execute(statements, CALLER, { signal: new AbortController().signal, deadlineMs: 10_000, bufferBytes }))
     }
 
@@ -97,10 +98,10 @@ export function connectorContract(name: string, makeHarness: MakeHarness, { data
         const given = await ask(harness.connector, asked, bufferBytes).catch(async (error: unknown) => {
           // One of several: find it, so that the failure tells which.
           if (asked.length > 1) for (const one of asked) await same([one])
-          throw new Error(`the store failed.\n${asked.map((one) => explained(harness.connector, one)).join('\n')}`, { cause: rootCause(error) })
+          throw new Error(`the store failed.\n${asked.map((one) => explained(harness.connector, one, data)).join('\n')}`, { cause: rootCause(error) })
         })
         for (const [index, one] of asked.entries())
-          if (printed(given[index]) !== printed(expected[index])) fail(printed(given[index]), printed(expected[index]), explained(harness.connector, one))
+          if (printed(given[index]) !== printed(expected[index])) fail(printed(given[index]), printed(expected[index]), explained(harness.connector, one, data))
       }
       return expected
     }
@@ -336,6 +337,16 @@ function authorized(plan: Plan, grant: OwnerGrant, { catalog, binding }: Contrac
   return restrict(plan, grant, { catalog, binding, caller: CALLER, starts })
 }
 
+/** As the store under test holds it. */
+function held(plan: AuthorizedPlan, { apart }: ContractData): AuthorizedPlan {
+  if (!apart) return plan
+  const views = [...plan.views].map(([type, view]): [string, ReadableView] => {
+    const bound = apart.binding.types.get(type)
+    return [type, bound?.kind === 'table' ? { ...view, source: bound } : view]
+  })
+  return { ...planOver(plan, plan.plan), binding: apart.binding, views: new Map(views) }
+}
+
 /** Every value field of a type, in one page that holds all rows. */
 function listOf({ catalog }: ContractData, type: string, where: Predicate): Plan {
   const names = [...(catalog.entities.get(type)?.fields.values() ?? [])].flatMap((field) => (field.kind === 'value' ? [field.name] : []))
@@ -372,7 +383,7 @@ function mixed(capabilities: ReadonlySet<Capability>): Predicate {
 
 /** Whether the data have the field that a condition speaks of. */
 function isKnown({ catalog }: ContractData, term: Predicate): boolean {
-  return 'field' in term && catalog.entities.get('Thing')?.fields.has(term.field) === true
+  return 'field' in term && term.field !== null && catalog.entities.get('Thing')?.fields.has(term.field) === true
 }
 
 /** The code that it is refused with; else what it gives. */
@@ -437,7 +448,7 @@ function nestedLists(row: RowSelection): ListPlan[] {
 
 // --- what to read when it fails ----------------------------------------------------------------------------------------------------------------------------------
 
-function explained(connector: Connector, { plan, values }: Asked): string {
+function explained(connector: Connector, { plan, values }: Asked, data: ContractData): string {
   const print = (value: unknown): string =>
     JSON.stringify(value, (_, inner: unknown) => (inner instanceof Map ? Object.fromEntries(inner as Map<string, unknown>) : inner))
   const views = [...plan.views.values()].map(({ type, rows, fields }) => {
@@ -449,7 +460,7 @@ function explained(connector: Connector, { plan, values }: Asked): string {
     ...views,
     `starts: ${print(plan.starts)}`,
     `values: ${print(values)}`,
-    `asked: ${connector.describe(connector.compile(plan).native)}`,
+    `asked: ${connector.describe(connector.compile(held(plan, data)).native)}`,
   ].join('\n')
 }
 

@@ -6,7 +6,7 @@ import type { ColumnBinding, OrganizationBinding, TableBinding } from '../../que
 import type { EntityType, ValueField, VectorMetric } from '../../query/catalog.js'
 import { snakeCase } from '../../query/name.js'
 import { operandSortKey } from '../../query/value.js'
-import { type CollectionInput, type CollectionMistake, collectionOf, type ConfiguredField } from '../collections.js'
+import { type CollectionInput, type CollectionMistake, collectionOf, type ConfiguredField, PART } from '../collections.js'
 import type { CollectionDescription, FieldDescription } from './describe.js'
 import { INTEGER_BITS, milvusTypesOf } from './field-type.js'
 import { isPlainName } from './literal.js'
@@ -71,6 +71,7 @@ function columnsOf(place: Place, mistakes: CollectionMistake[]): ReadonlyMap<str
 
 /** A text says why there is none. */
 function columnOf(field: ValueField, settings: Exclude<ConfiguredField, { kind: 'constant' }> | undefined, { collection }: Place): ColumnBinding | string {
+  if (settings?.part !== undefined) return PART
   const [named, ...others] = settings?.columns ?? []
   if (others.length > 0) return 'a value has one field'
   const candidates = named === undefined ? [snakeCase(field.name), field.name] : [named]

@@ -111,8 +111,9 @@ function selectedFields({ fields }: RowSelection, view: ReadableView, organizati
       case 'list':
       case 'aggregate':
       case 'series':
-      case 'reference':
         if (shownField(view, field.field).kind === 'absent') return []
+        throw unclaimed(field.kind, organization)
+      case 'reference':
         throw unclaimed(field.kind, organization)
     }
   })
@@ -159,6 +160,7 @@ function fieldsOf(condition: Predicate): readonly string[] {
     case 'all':
     case 'none':
     case 'idIn':
+    case 'linked': // no condition of a policy
       return []
     default:
       return [condition.field]

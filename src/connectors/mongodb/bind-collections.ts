@@ -5,7 +5,7 @@
 import type { ColumnBinding, OrganizationBinding, RelationBinding, TableBinding } from '../../query/binding.js'
 import type { EntityType, ValueField } from '../../query/catalog.js'
 import { operandSortKey } from '../../query/value.js'
-import { type CollectionInput, type CollectionMistake, collectionOf, type ConfiguredField } from '../collections.js'
+import { type CollectionInput, type CollectionMistake, collectionOf, type ConfiguredField, PART } from '../collections.js'
 import { bsonTypesOf } from './bson-type.js'
 import { bsonOf } from './operand.js'
 
@@ -52,6 +52,7 @@ function columnsOf(place: Place, mistakes: CollectionMistake[]): ReadonlyMap<str
 /** A text says why there is none. */
 function columnOf(field: ValueField, settings: ConfiguredField | undefined): ColumnBinding | string {
   if (settings?.kind === 'constant') return constantOf(field, settings.value)
+  if (settings?.part !== undefined) return PART
   const [path = field.name, ...others] = settings?.columns ?? []
   const refused = others.length > 0 ? 'a value has one path' : pathMistake(path)
   if (refused !== null) return refused

@@ -8,7 +8,7 @@
  * or `!` field has an error is left out, with every relation to it. A key that nothing says is unique is such an error: two rows of one key would make pages skip
  * rows, and a relation to one fail.
  */
-import type { ColumnBinding, OrganizationBinding, RelationBinding, TableBinding, TypeBinding } from '../../query/binding.js'
+import type { ColumnBinding, OrganizationBinding, PartBinding, RelationBinding, TableBinding, TypeBinding } from '../../query/binding.js'
 import type { Catalog, EntityType, ToOneField, ValueField, ValueType } from '../../query/catalog.js'
 import { pluralOf, snakeCase } from '../../query/name.js'
 import { operandSortKey } from '../../query/value.js'
@@ -39,7 +39,17 @@ export type ConfiguredType =
     }
 
 export type ConfiguredField =
-  | { readonly kind: 'column'; readonly columns: readonly string[]; readonly values: ReadonlyMap<string, string> | null; readonly multiply: string | null }
+  | {
+      readonly kind: 'column'
+      readonly columns: readonly string[]
+      readonly values: ReadonlyMap<string, string> | null
+      readonly multiply: string | null
+      /** Another table, which has the column for keys of rows. */
+      readonly part?: {
+        readonly table: { readonly store: string | null; readonly schema: string | null; readonly table: string }
+        readonly key: readonly string[]
+      }
+    }
   | { readonly kind: 'constant'; readonly value: string | number | boolean | null }
 
 export function resolveBinding(input: BindingInput): { readonly binding: OrganizationBinding; readonly findings: readonly Finding[] } {
@@ -54,7 +64,7 @@ export function resolveBinding(input: BindingInput): { readonly binding: Organiz
   for (const [name, place] of located) {
     const bound = served.get(name)
     if (place === 'none') types.set(name, { kind: 'none', type: name })
-    else if (bound) types.set(name, tableBinding(bound, { served, located, report }))
+    else if (bound) types.set(name, tableBinding(bound, { served, located, stores: input.stores, report }))
   }
   const binding = { organization: input.organization, types }
   for (const { place } of values.values()) {
@@ -210,6 +220,7 @@ function hasUniqueKey(bound: Bound, report: Report): boolean {
 function boundColumn(field: ValueField, place: Place, report: Report): ColumnBinding | null {
   const settings = place.configured.get(field.name)
   const isKey = place.entity.key.includes(field.name)
+  if (settings?.kind === 'column' && settings.part) return null
   const refuse = (rule: FindingRule, problem: string, hint: string, column?: string): null => {
     const at = [place.store, place.table.schema, place.table.name, ...(column === undefined ? [] : [column])]
     report({ severity: 'error', rule, type: place.entity.name, field: field.name, place: placeText(...at), problem, hint })
@@ -283,6 +294,7 @@ function isJson(value: string | number | boolean): boolean {
 // --- relations -------------------------------------------------------------------------------------------------------------------------------------------------
 
 interface Others {
+  readonly stores: BindingInput['stores']
   /** Types that are not left out. */
   readonly served: ReadonlyMap<string, Bound>
   readonly located: ReadonlyMap<string, Place | 'none' | null>
@@ -295,7 +307,52 @@ function tableBinding({ place, columns }: Bound, others: Others): TableBinding {
     const relation = field.kind === 'toOne' ? boundRelation(field, place, others) : null
     if (relation) relations.set(field.name, relation)
   }
-  return { kind: 'table', type: place.entity.name, store: place.store, schema: place.table.schema, table: place.table.name, columns, relations }
+  const parts = new Map<string, PartBinding>()
+  for (const field of place.entity.fields.values()) {
+    const part = field.kind === 'value' ? boundPart(field, { place, columns }, others) : null
+    if (part) parts.set(field.name, part)
+  }
+  const { schema, name: table } = place.table
+  return { kind: 'table', type: place.entity.name, store: place.store, schema, table, columns, relations, ...(parts.size > 0 && { parts }) }
+}
+
+/** A value that lies in another table, which is bound as if it were a type of the key and the value. Null: it does not, or does not fit, which is reported. */
+function boundPart(field: ValueField, bound: Bound, { stores, report }: Others): PartBinding | null {
+  const { place } = bound
+  const settings = place.configured.get(field.name)
+  if (settings?.kind !== 'column' || !settings.part) return null
+  const refuse = (rule: FindingRule, problem: string, hint: string): null => {
+    report({ severity: 'error', rule, type: place.entity.name, field: field.name, problem, hint })
+    return null
+  }
+  if (field.required || place.entity.key.includes(field.name))
+    return refuse('key', 'a key or `!` field is a column of its own table', 'bind a column of the type’s table')
+  const key = keyColumns(bound)
+  if (!key || !canTravel(bound, key)) return refuse('key', `the key of \`${place.entity.name}\` has no text that is the same in both tables`, TRAVELLING)
+  const columns = settings.part.key.map((column): [string, ConfiguredField] => ['', { kind: 'column', columns: [column], values: null, multiply: null }])
+  if (columns.length !== key.length) return refuse('key', `the key of \`${place.entity.name}\` has ${key.length} columns`, 'name as many in `key`')
+  const configured = new Map<string, ConfiguredField>([
+    ...place.entity.key.map((name, index): [string, ConfiguredField] => [name, columns[index]?.[1] ?? { kind: 'constant', value: null }]),
+    [field.name, { kind: 'column', columns: settings.columns, values: settings.values, multiply: settings.multiply }],
+  ])
+  const names = [...place.entity.key, field.name]
+  const entity: EntityType = { ...place.entity, fields: new Map([...place.entity.fields].filter(([name]) => names.includes(name))) }
+  const catalog: Catalog = { entities: new Map([[entity.name, entity]]), enums: new Map() }
+  const types = new Map<string, ConfiguredType>([[entity.name, { kind: 'table', table: settings.part.table, fields: configured, uniqueKey: place.uniqueKey }]])
+  const at = locate(entity, { catalog, organization: '', configured: types, stores }, report)
+  if (at === 'none' || at === null) return null
+  const part = { place: at, columns: boundColumns(at, report) }
+  const held = keyColumns(part)
+  const column = part.columns.get(field.name)
+  if (!column || !held || !hasUniqueKey(part, report)) return null
+  if (!canTravel(part, held)) return refuse('key', `the key of \`${place.entity.name}\` has no text that is the same in both tables`, TRAVELLING)
+  return {
+    store: at.store,
+    schema: at.table.schema,
+    table: at.table.name,
+    key: held.map(({ name, native, nullable }) => ({ column: name, native, nullable })),
+    column,
+  }
 }
 
 /** Null: unbound. A relation to a type that the organization does not hold leads nowhere, and needs no columns. */

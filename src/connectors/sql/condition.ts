@@ -145,7 +145,8 @@ export function condition(predicate: Predicate, scope: Scope, compiled: Compilat
       return relatedExists(predicate.field, predicate.where, scope, compiled)
     case 'linked': {
       invariant(scope.kind === 'view', "a condition on what another store has is a caller's")
-      return sql`(${conjunction([relationShown(predicate.field, scope, compiled), keyMembership(joinKey(predicate.field, scope, compiled), predicate.keys)])})`
+      const shown = predicate.field === null ? TRUE : relationShown(predicate.field, scope, compiled)
+      return sql`(${conjunction([shown, keyMembership(joinKey(predicate.field, scope, compiled), predicate.keys)])})`
     }
   }
 }
@@ -168,9 +169,9 @@ export function keyList(part: Expression, operand: Operand): Fragment {
   return parameter(operand, { kind: 'list', element: encodingOf(part.form, part.type) }, `${SQL_TYPES[part.form]}[]`)
 }
 
-/** The raw key that joins a row over a relation: the target's, which the row holds, or its own where the other side does (or no relation is meant). */
+/** The raw key that joins a row over a relation: the target's, which the row holds, or its own where the other side does (or where no relation is meant). */
 export function joinKey(fieldName: string | null, scope: Scope, compiled: Compilation): readonly Expression[] {
-  const relation = fieldName === null ? null : relationOf(fieldName, scope, compiled)
+  const relation = entityOf(typeOf(scope), compiled).fields.get(fieldName ?? '')
   if (relation?.kind !== 'toOne') return keyFields(typeOf(scope), compiled).map((field) => rawValue(scope.table, field, scope.alias))
   const columns = scope.table.relations.get(relation.name)?.columns ?? []
   return keyFields(relation.target, compiled).map((field, index) => {
@@ -357,7 +358,7 @@ export function relationShown(fieldName: string, scope: Scope, compiled: Compila
   if (scope.kind === 'raw') return TRUE
   const shown = scope.view.fields.get(fieldName)
   if (shown?.kind === 'cell') return condition(shown.condition, { kind: 'raw', type: scope.view.type, table: scope.table, alias: scope.alias }, compiled)
-  return shown?.kind === 'plain' ? TRUE : FALSE
+  return shown && shown.kind !== 'absent' ? TRUE : FALSE
 }
 
 /** What links a row to its related rows, in the caller's view: join, and the relation's own condition on either side. The target's own rows are for `where`. */

@@ -68,7 +68,7 @@ function referenceJson({ field, name: step }: Extract<RowField, { kind: 'referen
   // NULL where a part is.
   const text = sql`(${constant(`\x05["${step}"`)}${{ parts: parts.map(partText) }} || ${constant(']\x06')})`
   const value = parts.some(({ nullable }) => nullable) ? sql`coalesce(${text}, 'null')` : text
-  const shown = relationShown(field, scope, compiled)
+  const shown = field === null ? TRUE : relationShown(field, scope, compiled)
   return [shown === TRUE ? value : sql`(CASE WHEN ${shown} THEN ${value} ELSE 'null' END)`]
 }
 

@@ -43,6 +43,31 @@ export function filled(chunk: Chunk, texts: ReadonlyMap<string, ByteText>): Chun
   return { ...chunk, texts: columns }
 }
 
+const HEAD = '{"v":'
+
+/** The key in the place of a row, before that is filled. */
+export function keyAt(text: ByteText): readonly string[] {
+  const [, place] = new RegExp(PLACE.source).exec(text) ?? []
+  invariant(place !== undefined, 'a row has a place')
+  const [, ...key] = JSON.parse(textOf(place as ByteText)) as [string, ...string[]] // a piece of bytes; written by our own statement
+  return key
+}
+
+/** The chunk with what its objects of one member hold. Without rows whose member is null, where rows are what is meant; see `Step.wrapped`. */
+export function unwrapped(chunk: Chunk, what: 'value' | 'row' | 'mark'): { readonly chunk: Chunk; readonly dropped: readonly number[] } {
+  const columns = chunk.texts.map((column) => [...column].map((text) => text.slice(HEAD.length, -1) as ByteText)) // the brand: a piece of bytes
+  const isThere = (row: number): boolean => what === 'value' || columns.every((column) => column[row] !== 'null')
+  const all = Array.from({ length: chunk.count }, (_, row) => row)
+  const kept = all.filter(isThere)
+  const own = {
+    ...chunk,
+    count: kept.length,
+    texts: (what === 'mark' ? [] : columns).map((column) => Texts.of(kept.flatMap((row) => column[row] ?? []))),
+    keys: chunk.keys.map((column) => kept.map((row) => column[row] ?? null)),
+  }
+  return { chunk: own, dropped: all.filter((row) => !isThere(row)) }
+}
+
 /** A raw control character is in JSON nowhere else. */
 const PLACE = /\u0005([^\u0006]*)\u0006/g
 

@@ -13,8 +13,9 @@ import type {
   RowSelection,
   StepPlan,
 } from '../../query/plan.js'
+import { partType, withParts } from '../../query/part.js'
 import { planOver } from '../../query/plan.js'
-import type { Operand, Predicate } from '../../query/predicate.js'
+import { and, type Operand, type Predicate } from '../../query/predicate.js'
 
 /** What one store is asked, what has to be known before, and what comes after. */
 export interface Step {
@@ -25,6 +26,13 @@ export interface Step {
   readonly sources: readonly KeySource[]
   /** By the name of the place. */
   readonly attachments: ReadonlyMap<string, Attachment>
+  /**
+   * Texts are objects of one member, which is what is meant: a value, or a row, which is none where that is null. `mark`: the one column of rows is not asked for, and tells
+   * which of them there are.
+   */
+  readonly wrapped: 'value' | 'row' | 'mark' | null
+  /** Of a search where vectors lie: keys without a row, once they are known, which it is asked again without. Null: it is asked for keys that have one. */
+  readonly orphans: Pick<KeySource, 'firstList' | 'parts'> | null
 }
 
 /** A step that gives keys, and which of the lists of `Values.steps` they are: one for each part. */
@@ -44,29 +52,85 @@ export interface Attachment {
 
 /** @param keysMax how many keys may travel from one store to another for a condition. @throws GatewayError FIELD_NOT_USABLE for an order or count that goes through another store. */
 export function splitPlan(whole: AuthorizedPlan, keysMax: number): Step {
-  return new Splitting(whole, keysMax).step(whole.plan)
+  const complete = withParts(whole)
+  return new Splitting(complete, keysMax).step(complete.plan)
 }
 
-type ListsOf = Pick<Step, 'sources' | 'attachments'> & { readonly sources: KeySource[]; readonly attachments: Map<string, Attachment>; lists: number }
+interface ListsOf {
+  readonly sources: KeySource[]
+  readonly attachments: Map<string, Attachment>
+  orphans: Step['orphans']
+  lists: number
+}
 
 class Splitting {
   private made: ListsOf = noLists(0)
 
   constructor(
-    private readonly whole: AuthorizedPlan,
+    private whole: AuthorizedPlan,
     private readonly keysMax: number,
   ) {}
 
-  step(plan: Plan | StepPlan): Step {
+  step(plan: Plan | StepPlan, wrapped: Step['wrapped'] = null): Step {
     const outer = this.made
     this.made = noLists(plan.kind === 'attached' ? plan.keys.length : 0)
     try {
-      const own = this.rewritten(plan)
+      const searched = plan.kind === 'list' && plan.list.search && this.partOf(plan.list.type, plan.list.search.field) ? this.searchOfPart(plan) : null
+      const own = searched?.plan ?? this.rewritten(plan)
       const { sources, attachments } = this.made
-      return { store: this.storeOf(rootOf(plan, this.whole)), plan: planOver(this.whole, own), sources, attachments }
+      return {
+        store: this.storeOf(rootOf(own, this.whole)),
+        plan: planOver(this.whole, own),
+        sources,
+        attachments,
+        wrapped: searched?.wrapped ?? wrapped,
+        orphans: this.made.orphans,
+      }
     } finally {
       this.made = outer
     }
+  }
+
+  /**
+   * A search by a vector that lies elsewhere goes there, and finds keys: of all rows where the caller sees all, else of those that may be seen and fit, which are asked for first. The
+   * rows themselves come by key, once more under policy. A vector without such a row is none, even where nothing but scores is asked for.
+   */
+  private searchOfPart({ list, withKeys }: Extract<Plan, { kind: 'list' }>): { readonly plan: Plan; readonly wrapped: 'row' | 'mark' } {
+    const type = partType(list.type, list.search?.field ?? '')
+    const fields = list.fields.map((field): ConnectionField => {
+      if (field.kind === 'nodes') return { ...field, row: this.rowByKey(type, field.row) }
+      if (field.kind !== 'edges') return field
+      return { ...field, fields: field.fields.map((edge) => (edge.kind === 'node' ? { ...edge, row: this.rowByKey(type, edge.row) } : edge)) }
+    })
+    const searched = { ...list, type, where: this.searchable(list) }
+    if (hasRows(list)) return { plan: { kind: 'list', withKeys, list: { ...searched, fields } }, wrapped: 'row' }
+    const mark: ConnectionField = { kind: 'nodes', responseKey: WRAPPED, row: this.rowByKey(type, { type: list.type, fields: [] }) }
+    return { plan: { kind: 'list', withKeys, list: { ...searched, fields: [...fields, mark] } }, wrapped: 'mark' }
+  }
+
+  private rowByKey(type: string, row: RowSelection): RowSelection {
+    const parts = this.ownParts(type)
+    const step = this.step({ kind: 'attached', type, field: { kind: 'toOne', responseKey: WRAPPED, field: '', row }, keys: listsFrom(0, parts) })
+    return { type, fields: [this.placeOf(null, WRAPPED, { step, parts, isOne: true })] }
+  }
+
+  private searchable({ type, where, search }: ListPlan): Predicate {
+    const view = this.whole.views.get(type)
+    const shown = view?.fields.get(search?.field ?? '')
+    invariant(view && shown, 'a search is over a view')
+    if (where.kind === 'all' && view.rows.kind === 'all' && shown.kind !== 'cell') return this.withoutOrphans(this.ownParts(type))
+    const outer = this.whole
+    // Only rows that show the vector are searched.
+    if (shown.kind === 'cell') this.whole = { ...outer, views: new Map([...outer.views, [type, { ...view, rows: and([view.rows, shown.condition]) }]]) }
+    const step = this.step({ kind: 'keys', type, where, of: null, limit: { kind: 'constant', value: this.keysMax } })
+    this.whole = outer
+    return { kind: 'linked', field: null, keys: this.keysFrom(step, this.ownParts(type)) }
+  }
+
+  private withoutOrphans(parts: readonly ValueType[]): Predicate {
+    const firstList = this.reserved(parts)
+    this.made.orphans = { firstList, parts }
+    return { kind: 'not', term: { kind: 'linked', field: null, keys: listsFrom(firstList, parts) } }
   }
 
   private rewritten(plan: Plan | StepPlan): Plan | StepPlan {
@@ -107,6 +171,7 @@ class Splitting {
       case 'series':
         return this.leaves(type, field.field) ? this.place(type, field) : this.within(field)
       case 'value':
+        return this.partOf(type, field.field) ? this.valueElsewhere(type, field) : field
       case 'typename':
       case 'id':
       case 'organization':
@@ -132,9 +197,20 @@ class Splitting {
   private place(type: string, field: RelationField): RowField {
     const parts = this.partsOf(type, field.field)
     const step = this.step({ kind: 'attached', type, field, keys: listsFrom(0, parts) })
+    return this.placeOf(field.field, field.responseKey, { step, parts, isOne: field.kind === 'toOne' })
+  }
+
+  private valueElsewhere(type: string, field: Extract<RowField, { kind: 'value' }>): RowField {
+    const parts = this.ownParts(type)
+    const row: RowSelection = { type: partType(type, field.field), fields: [{ ...field, responseKey: WRAPPED }] }
+    const step = this.step({ kind: 'attached', type, field: { kind: 'toOne', responseKey: WRAPPED, field: '', row }, keys: listsFrom(0, parts) }, 'value')
+    return this.placeOf(field.field, field.responseKey, { step, parts, isOne: true })
+  }
+
+  private placeOf(field: string | null, responseKey: string, attachment: Attachment): RowField {
     const name = String(this.made.attachments.size)
-    this.made.attachments.set(name, { step, parts, isOne: field.kind === 'toOne' })
-    return { kind: 'reference', responseKey: field.responseKey, field: field.field, name }
+    this.made.attachments.set(name, attachment)
+    return { kind: 'reference', responseKey, field, name }
   }
 
   private aggregate(aggregate: AggregatePlan): AggregatePlan {
@@ -165,10 +241,19 @@ class Splitting {
     const parts = this.partsOf(type, relation.name)
     const of = relation.kind === 'toMany' ? relation.inverse : null
     const step = this.step({ kind: 'keys', type: relation.target, where, of, limit: { kind: 'constant', value: this.keysMax } })
+    return { kind: 'linked', field: relation.name, keys: this.keysFrom(step, parts) }
+  }
+
+  private keysFrom(step: Step, parts: readonly ValueType[]): readonly Operand[] {
+    const firstList = this.reserved(parts)
+    this.made.sources.push({ step, firstList, parts })
+    return listsFrom(firstList, parts)
+  }
+
+  private reserved(parts: readonly ValueType[]): number {
     const firstList = this.made.lists
     this.made.lists += parts.length
-    this.made.sources.push({ step, firstList, parts })
-    return { kind: 'linked', field: relation.name, keys: listsFrom(firstList, parts) }
+    return firstList
   }
 
   private refuseOrder({ path }: OrderKey, type: string): void {
@@ -201,12 +286,23 @@ class Splitting {
   /** The types of the key that joins rows of the type over the relation. */
   private partsOf(type: string, field: string): readonly ValueType[] {
     const relation = this.relation(type, field)
-    const entity = this.whole.catalog.entities.get(relation.kind === 'toOne' ? relation.target : type)
+    return this.ownParts(relation.kind === 'toOne' ? relation.target : type)
+  }
+
+  private ownParts(type: string): readonly ValueType[] {
+    const entity = this.whole.catalog.entities.get(type)
     return (entity?.key ?? []).map((name) => {
       const part = entity?.fields.get(name)
       invariant(part?.kind === 'value', `\`${name}\` is a value`)
       return part.type
     })
+  }
+
+  /** Whether the caller sees the value, and it lies in another table. */
+  private partOf(type: string, field: string): boolean {
+    const view = this.whole.views.get(type)
+    const shown = view?.fields.get(field)
+    return view !== undefined && view.source !== 'empty' && view.source.parts?.has(field) === true && shown !== undefined && shown.kind !== 'absent'
   }
 
   private isRelation(type: string, field: string): boolean {
@@ -221,13 +317,20 @@ class Splitting {
   }
 }
 
+function hasRows({ fields }: ListPlan): boolean {
+  return fields.some((field) => field.kind === 'nodes' || (field.kind === 'edges' && field.fields.some(({ kind }) => kind === 'node')))
+}
+
 function noLists(lists: number): ListsOf {
-  return { sources: [], attachments: new Map(), lists }
+  return { sources: [], attachments: new Map(), orphans: null, lists }
 }
 
 function listsFrom(first: number, parts: readonly ValueType[]): readonly Operand[] {
   return parts.map((_, index) => ({ kind: 'step', index: first + index }))
 }
+
+/** The one member of what is wrapped; see `Step.wrapped`. */
+const WRAPPED = 'v'
 
 /** The type whose store is asked. */
 function rootOf(plan: Plan | StepPlan, { catalog }: AuthorizedPlan): string {
@@ -241,6 +344,7 @@ function rootOf(plan: Plan | StepPlan, { catalog }: AuthorizedPlan): string {
     case 'keys':
       return plan.type
     case 'attached': {
+      if (plan.field.kind === 'toOne') return plan.field.row.type
       const relation = catalog.entities.get(plan.type)?.fields.get(plan.field.field)
       invariant(relation && relation.kind !== 'value', 'what is attached comes over a relation')
       return relation.target

@@ -5,9 +5,9 @@
 import { GatewayError, invariant } from '../../errors.js'
 import type { AuthorizedPlan } from '../../query/plan.js'
 import { ALL } from '../../query/predicate.js'
-import type { Answer, Capability, Chunk, Connector, ExecuteOptions, Statement, Values } from '../connector.js'
+import type { Answer, Capability, Chunk, Connector, ExecuteOptions, Statement, StoresTogether, Values } from '../connector.js'
 import { type ByteText, byteText } from '../texts.js'
-import { filled, type Keys, keysIn, listsOf } from './places.js'
+import { filled, keyAt, type Keys, keysIn, listsOf, unwrapped } from './places.js'
 import { type Attachment, type KeySource, splitPlan, type Step } from './split.js'
 
 export interface StepsOptions {
@@ -23,6 +23,8 @@ export interface StepsOptions {
 export interface CompiledStep {
   readonly connector: Connector
   readonly native: unknown
+  readonly wrapped: Step['wrapped']
+  readonly orphans: Step['orphans']
   readonly sources: readonly (Omit<KeySource, 'step'> & { readonly step: CompiledStep })[]
   readonly attachments: ReadonlyMap<string, Omit<Attachment, 'step'> & { readonly step: CompiledStep }>
 }
@@ -33,7 +35,7 @@ interface Asked {
   readonly values: Values
 }
 
-export class StepsConnector implements Connector<CompiledStep> {
+export class StepsConnector implements StoresTogether<CompiledStep> {
   readonly capabilities: ReadonlySet<Capability>
 
   constructor(private readonly options: StepsOptions) {
@@ -50,6 +52,11 @@ export class StepsConnector implements Connector<CompiledStep> {
   /** @throws GatewayError FIELD_NOT_USABLE for what a store does not claim, and for orders and counts that go through another store. */
   compile(plan: AuthorizedPlan): { readonly native: CompiledStep; readonly residual: typeof ALL } {
     return { native: this.compiled(splitPlan(plan, this.options.keysMax)), residual: ALL }
+  }
+
+  alone(plan: AuthorizedPlan): Connector | null {
+    const { store, sources, attachments, wrapped } = splitPlan(plan, this.options.keysMax)
+    return sources.length === 0 && attachments.size === 0 && wrapped === null ? this.connectorOf(store) : null
   }
 
   describe(native: CompiledStep): string {
@@ -83,18 +90,26 @@ export class StepsConnector implements Connector<CompiledStep> {
     return Promise.resolve()
   }
 
-  private compiled({ store, plan, sources, attachments }: Step): CompiledStep {
-    const { stores } = this.options
-    const connector = stores.get(store ?? '') ?? [...stores.values()][0]
-    invariant(connector, 'an organization has a store')
+  private compiled({ store, plan, sources, attachments, wrapped, orphans }: Step): CompiledStep {
+    const connector = this.connectorOf(store)
     const { native, residual } = connector.compile(plan)
     invariant(residual.kind === 'all', `store \`${connector.store}\` left a residual`)
     return {
       connector,
       native,
+      wrapped,
+      orphans,
       sources: sources.map((source) => ({ ...source, step: this.compiled(source.step) })),
       attachments: new Map([...attachments].map(([name, attachment]) => [name, { ...attachment, step: this.compiled(attachment.step) }])),
     }
+  }
+
+  /** @param store null: any will do. */
+  private connectorOf(store: string | null): Connector {
+    const { stores } = this.options
+    const connector = stores.get(store ?? '') ?? [...stores.values()][0]
+    invariant(connector, 'an organization has a store')
+    return connector
   }
 
   /** Each store is asked for all of its statements in one flush. */
@@ -114,17 +129,38 @@ export class StepsConnector implements Connector<CompiledStep> {
         for (const [place, { index }] of own.entries()) chunks[index] = chunkAt(answers, place)
       }),
     )
-    return Promise.all(ready.map(async ({ step, values }, index) => this.attached(step, chunkAt(chunks, index), values, request)))
+    return Promise.all(ready.map(async (one, index) => this.meant(one, chunkAt(chunks, index), request)))
+  }
+
+  /** A vector without its row takes no place of one that has it: the search is asked again without those that are known. */
+  private async meant({ step, values }: Asked, given: Chunk, request: Request): Promise<Chunk> {
+    const whole = await this.attached(step, given, values, request)
+    if (step.wrapped === null) return whole
+    const { chunk, dropped } = unwrapped(whole, step.wrapped)
+    if (dropped.length === 0 || step.orphans === null) return chunk
+    const { firstList, parts } = step.orphans
+    const gone = listsOf(
+      dropped.map((row) => keyAt(textAt(given, row))),
+      parts,
+    )
+    const steps = [...(values.steps ?? [])]
+    for (const [part, list] of gone.entries()) steps[firstList + part] = [...(steps[firstList + part] ?? []), ...list]
+    if ((steps[firstList]?.length ?? 0) > this.options.keysMax) throw this.tooMany(`more than ${this.options.keysMax} vectors are of no row`)
+    const again = { step, values: { ...values, steps } }
+    const [answer] = await wholeAnswers(step.connector, [{ native: step.native, values: again.values }], request)
+    invariant(answer, 'every statement has an answer')
+    return this.meant(again, answer, request)
   }
 
   /** The values of a step, once the conditions that other stores decide are known. */
-  private async withKeys({ sources }: CompiledStep, values: Values, request: Request): Promise<Values> {
-    if (sources.length === 0) return values
+  private async withKeys({ sources, orphans }: CompiledStep, values: Values, request: Request): Promise<Values> {
+    if (sources.length === 0 && orphans === null) return values
     const given = await this.run(
       sources.map(({ step }) => ({ step, values: { ...values, steps: [] } })),
       request,
     )
     const steps = [...(values.steps ?? [])]
+    for (const index of orphans?.parts.keys() ?? []) steps[(orphans?.firstList ?? 0) + index] = []
     for (const [index, { firstList, parts }] of sources.entries()) {
       const chunk = chunkAt(given, index)
       if (chunk.count > this.options.keysMax) throw this.tooMany(`a condition on a relation to another store fits more than ${this.options.keysMax} keys`)
@@ -186,6 +222,11 @@ function rowsByKey(keys: Keys, { count, texts: [column], keys: parts }: Chunk): 
     const row = rows.get(JSON.stringify(key))
     return [place, row === undefined || !column ? NULL : column.at(row)]
   })
+}
+
+function textAt({ texts: [column] }: Chunk, row: number): ByteText {
+  invariant(column, 'rows have a place')
+  return column.at(row)
 }
 
 const NULL = byteText('null')

@@ -559,3 +559,63 @@ describe('resolveBinding', () => {
     expect(thing?.kind === 'table' && [...thing.columns.values()].slice(1).map((bound) => bound.kind === 'column' && bound.column)).toEqual(names)
   })
 })
+
+describe('a field in another table', () => {
+  const contract = `type Agent @entity { key: ID!  name: String!  bio: String  embedding: Vector @vector(model: "m", dimensions: 2) }
+    type Spot @entity(key: ["room", "place"]) { room: String!  place: Int!  label: String }
+    type Day @entity { key: Date!  note: String }`
+  const sql = `CREATE TABLE agents (key bigint PRIMARY KEY, name text NOT NULL);
+    CREATE TABLE vectors (agent text PRIMARY KEY, other text, value real[]);
+    CREATE TABLE spots (room text, place int, PRIMARY KEY (room, place)); CREATE TABLE labels (r text, p smallint, label text, PRIMARY KEY (p, r));
+    CREATE TABLE days (key date PRIMARY KEY); CREATE TABLE notes (day date PRIMARY KEY, note text);`
+  const table = (name: string) => ({ store: 'main', schema: null, table: name })
+  const part = (name: string, key: readonly string[], column: string): ConfiguredField => ({
+    kind: 'column',
+    columns: [column],
+    values: null,
+    multiply: null,
+    part: { table: table(name), key },
+  })
+  const fieldsOf = (fields: Readonly<Record<string, ConfiguredField>>): ConfiguredType => ({
+    kind: 'table',
+    table: null,
+    fields: new Map(Object.entries(fields)),
+  })
+
+  it('has a key and a column there, and none beside its row', async () => {
+    const { binding, findings } = await resolved({
+      contract,
+      sql,
+      configured: { Agent: fieldsOf({ embedding: part('vectors', ['agent'], 'value') }), Spot: fieldsOf({ label: part('labels', ['r', 'p'], 'label') }) },
+    })
+    const agent = binding.types.get('Agent')
+    const spot = binding.types.get('Spot')
+    if (agent?.kind !== 'table' || spot?.kind !== 'table') throw new Error('both are bound')
+    expect(agent.columns.has('embedding')).toBe(false)
+    expect(agent.parts?.get('embedding')).toMatchObject({
+      store: 'main',
+      table: 'vectors',
+      key: [{ column: 'agent', native: 'text' }],
+      column: { column: 'value', native: 'real', array: true },
+    })
+    expect(spot.parts?.get('label')?.key.map(({ column }) => column)).toEqual(['r', 'p'])
+    expect(findings.filter(({ type, severity }) => type !== 'Day' && type !== 'Agent' && severity === 'error')).toEqual([])
+  })
+
+  it.each<[what: string, type: string, field: string, bound: ConfiguredField]>([
+    ['whose table is not there', 'Agent', 'bio', part('nowhere', ['agent'], 'value')],
+    ['whose column is not there', 'Agent', 'embedding', part('vectors', ['agent'], 'nothing')],
+    ['whose key is not there', 'Agent', 'embedding', part('vectors', ['nobody'], 'value')],
+    ['whose key is not unique there', 'Agent', 'embedding', part('vectors', ['other'], 'value')],
+    ['whose key has too few columns', 'Spot', 'label', part('labels', ['r'], 'label')],
+    ['whose key is of days, which have more than one text', 'Day', 'note', part('notes', ['day'], 'note')],
+    ['that is required', 'Agent', 'name', part('vectors', ['agent'], 'other')],
+    ['that is a key', 'Agent', 'key', part('vectors', ['agent'], 'agent')],
+    ['of another type than the column', 'Agent', 'bio', part('vectors', ['agent'], 'value')],
+  ])('is refused, %s', async (_what, type, field, bound) => {
+    const { binding, brief } = await resolved({ contract, sql, configured: { [type]: fieldsOf({ [field]: bound }) } })
+    const found = binding.types.get(type)
+    expect(found?.kind === 'table' && found.parts?.has(field)).not.toBe(true)
+    expect(brief.filter((line) => line.startsWith('error') && line.includes(type))).not.toEqual([])
+  })
+})
