@@ -71,6 +71,12 @@ export async function startStores({ directory, scale, say }) {
       await makeDatabase(stores, 'long', { scripts: LONG_SCRIPTS, values: { users }, say })
       return 'long'
     },
+    /** @returns the id of the organization that has measured so many agents each minute of so many days */
+    measured: async (agents, days) => {
+      const organization = `measured${days}`
+      await makeDatabase(stores, organization, { scripts: MEASURED_SCRIPTS, values: { agents, days }, say })
+      return organization
+    },
     stop: () => Promise.all([stores.stop(), ledger.stop()]),
   }
 }
@@ -80,6 +86,7 @@ const TABLE_SCRIPT = script('../schema/demo/stores/aurora.tables.sql')
 const INDEX_SCRIPT = script('../schema/demo/stores/aurora.indexes.sql')
 const SCRIPTS = [TABLE_SCRIPT, script('./rows.sql'), INDEX_SCRIPT]
 const LONG_SCRIPTS = [TABLE_SCRIPT, script('./long-rows.sql'), INDEX_SCRIPT]
+const MEASURED_SCRIPTS = [TABLE_SCRIPT, script('./series-rows.sql'), INDEX_SCRIPT]
 
 /** The database of an organization; one that is there and was made by the same scripts with the same values is kept. */
 async function makeDatabase(server, organization, { scripts, values, say }) {

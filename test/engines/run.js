@@ -21,7 +21,7 @@ import * as timescale from './timescale.js'
 
 const ENGINES = {
   pgvector: { ...pgvector, ask: nearestInPostgres, suite: 'pgvector.contract.ts' },
-  timescale: { ...timescale, ask: hourlyInTimescale },
+  timescale: { ...timescale, ask: hourlyInTimescale, suite: 'timescale.contract.ts' },
   neo4j: { ...neo4jEngine, ask: pathInNeo4j },
   mongodb: { ...mongodb, ask: pipelineInMongo, suite: 'mongodb.contract.ts' },
   milvus: { ...milvus, ask: nearestInMilvus, suite: 'milvus.contract.ts' },

@@ -42,5 +42,10 @@ export async function executedBy(
 
 /** Those of one owner that ask for data. */
 export function dataOf(statements: readonly Executed[], organization: string): readonly Executed[] {
-  return statements.filter((each) => each.organization === organization && each.name.startsWith('q_'))
+  return statements.filter((each) => each.organization === organization && asksForData(each))
+}
+
+/** All but the gateway's own settings and the ends of its transactions, so that none goes by unseen. Statements with a series have no name. */
+export function asksForData({ name }: Executed): boolean {
+  return !name.startsWith('concordat_')
 }

@@ -133,11 +133,15 @@ SELECT current_setting('server_version_num')::int AS version, current_setting('s
   (SELECT setting::int FROM pg_settings WHERE name = 'log_parameter_max_length_on_error') AS errors
 FROM pg_roles r WHERE r.rolname = current_user`
 
-/** Relations of the database's own schemas. Toast tables, indexes and sequences are no tables; partitions are their parent's business. */
+/**
+ * Relations of the database's own schemas. Toast tables, indexes and sequences are no tables; partitions are their parent's business, and what lies in the schema of an
+ * extension is the extension's (as TimescaleDB's chunks are).
+ */
 const OWN_RELATIONS = `
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND NOT c.relispartition
-  AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname NOT LIKE 'pg\\_toast%' AND n.nspname NOT LIKE 'pg\\_temp\\_%'`
+  AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname NOT LIKE 'pg\\_toast%' AND n.nspname NOT LIKE 'pg\\_temp\\_%'
+  AND NOT EXISTS (SELECT FROM pg_depend x WHERE x.classid = 'pg_namespace'::regclass AND x.objid = n.oid AND x.deptype = 'e')`
 
 interface TableRow {
   readonly oid: number

@@ -5,7 +5,7 @@
 import { invariant } from '../../errors.js'
 
 export interface FlushStatement {
-  /** Of the prepared statement, in ASCII; equal names mean equal texts. Empty: prepared anew each time, for poolers that cannot keep them. */
+  /** Of the prepared statement, in ASCII; equal names mean equal texts. Empty: prepared anew each time, for poolers that cannot keep them, or to be planned for its values. */
   readonly name: string
   readonly text: string
   readonly values: readonly (string | null)[]

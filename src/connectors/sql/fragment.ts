@@ -35,6 +35,8 @@ export type Encoding =
   | { readonly kind: 'limit'; readonly plus: number }
   /** A vector, as an array literal or as the text that pgvector reads. */
   | { readonly kind: 'vector'; readonly as: 'array' | 'text' }
+  /** Of a list of times in order: by how much each is later than the one before it, where that is the same for all; null else. */
+  | { readonly kind: 'stride' }
   /** SQL NULL, whatever the operand. */
   | { readonly kind: 'null' }
 
@@ -79,7 +81,8 @@ export function parameter(operand: Operand, encoding: Encoding, cast: SqlType | 
 }
 
 export type SqlType =
-  ('text' | 'integer' | 'bigint' | 'numeric' | 'double precision' | 'boolean' | 'timestamptz' | 'timestamp' | 'date' | 'uuid' | 'json' | 'jsonb') | 'real[]'
+  | ('text' | 'integer' | 'bigint' | 'numeric' | 'double precision' | 'boolean' | 'timestamptz' | 'timestamp' | 'date' | 'interval' | 'uuid' | 'json' | 'jsonb')
+  | 'real[]'
 
 /** A string constant of the plan (response keys, type names, format strings): quoted, never of a request. */
 export function constant(text: string): Fragment {

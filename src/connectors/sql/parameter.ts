@@ -2,6 +2,7 @@
 import { parseGlobalId } from '../../query/global-id.js'
 import type { Operand, Scalar } from '../../query/predicate.js'
 import { operandSortKey } from '../../query/value.js'
+import { microsOf } from '../../query/zone.js'
 import type { Values } from '../connector.js'
 import type { Encoding, Parameter } from './fragment.js'
 
@@ -28,6 +29,7 @@ export function valueOf(operand: Operand, values: Values): Scalar | readonly Sca
 function encode(value: Scalar | readonly Scalar[] | null, encoding: Encoding): string | null {
   if (value === null || encoding.kind === 'null') return null
   if (encoding.kind === 'list') return arrayLiteral([value].flat() as Scalar[], encoding.element)
+  if (encoding.kind === 'stride') return strideText([value].flat() as Scalar[])
   if (encoding.kind === 'globalId') return globalIdParts([value].flat() as Scalar[], encoding)
   if (encoding.kind === 'stored' && typeof value === 'object' && !encoding.many) return null
   if (encoding.kind === 'stored') return storedList([value].flat() as Scalar[], encoding)
@@ -59,6 +61,7 @@ function encodeScalar(value: Scalar, encoding: Encoding): string | null {
     case 'vector':
       return /^\[[-+.,e\d]+\]$/.test(text) ? (encoding.as === 'array' ? `{${text.slice(1, -1)}}` : text) : null
     case 'list':
+    case 'stride':
     case 'globalId':
     case 'stored':
     case 'null':
@@ -126,6 +129,19 @@ function globalIdParts(ids: readonly Scalar[], encoding: Extract<Encoding, { kin
 /** What the element type cannot hold stays as NULL: it equals nothing, and a policy's `notIn` becomes unknown rather than true. */
 function arrayLiteral(values: readonly Scalar[], element: Encoding): string {
   return literalOf(values.map((value) => encodeScalar(value, element)))
+}
+
+/** `hours:minutes:seconds`, since PostgreSQL 14 reads no large number of any one unit but hours. */
+function strideText(times: readonly Scalar[]): string | null {
+  const micros = times.map((time) => microsOf(String(time)))
+  const [first, second] = micros
+  if (first === undefined || second === undefined) return null
+  const stride = second - first
+  if (micros.some((at, index) => at !== first + BigInt(index) * stride)) return null
+  const digits = (value: bigint, count: number): string => value.toString().padStart(count, '0')
+  const seconds = stride / 1_000_000n
+  const clock = [seconds / 3_600n, (seconds / 60n) % 60n, seconds % 60n].map((part) => digits(part, 2)).join(':')
+  return `${clock}.${digits(stride % 1_000_000n, 6)}`
 }
 
 /** PostgreSQL's array text: every element quoted. */

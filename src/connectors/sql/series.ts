@@ -1,5 +1,5 @@
 /**
- * Series of the readable view as SQL: a row a group and bucket, with the parts of its measures as text. Which bucket a time is in is found among bounds that come as
+ * Series of the readable view as SQL: a row a group and bucket, with the parts of its measures as text. Which bucket a time is in is found by bounds that come as
  * one parameter, so that one statement serves all widths and zones. A nested series is these rows as JSON, for the gateway to combine and fill as it does at the root.
  */
 import type { SeriesMeasure, SeriesPlan } from '../../query/plan.js'
@@ -63,10 +63,9 @@ function pointsOf(plan: SeriesPlan, scope: ViewScope, links: readonly Fragment[]
   const viewKey = keyValues(scope, compiled)
   const fields = [...new Set(plan.measures.map(({ field }) => field))]
   const values = fields.map((field) => fieldValue(scope, field, compiled))
-  const bounds = parameter(plan.bounds, { kind: 'list', element: encodingOf(time.form, time.type) }, `${SQL_TYPES[time.form]}[]`)
   const columns = [
     ...keys.map((value, index) => sql`${ordered(value)} AS ${name(`k${index}`)}`),
-    sql`(${bounds})[width_bucket(${time.sql}, ${bounds})] AS b`,
+    sql`${bucketOf(plan, time)} AS b`,
     sql`${time.sql} AS t`,
     ...viewKey.map((value, index) => sql`${ordered(value)} AS ${name(`y${index}`)}`),
     ...values.map((value, index) => sql`${value.sql} AS ${name(`v${index}`)}`),
@@ -85,12 +84,25 @@ function pointsOf(plan: SeriesPlan, scope: ViewScope, links: readonly Fragment[]
 }
 
 /**
+ * Where the bucket of a time in the range starts: by division where all are of one length, which is a constant to the planner (0.27 us a row and 8,760 buckets), else by
+ * search (0.49).
+ */
+function bucketOf({ bounds: operand }: SeriesPlan, time: Expression): Fragment {
+  const bounds = parameter(operand, { kind: 'list', element: encodingOf(time.form, time.type) }, `${SQL_TYPES[time.form]}[]`)
+  const stride = parameter(operand, { kind: 'stride' }, 'interval')
+  return sql`CASE WHEN ${stride} IS NULL THEN (${bounds})[width_bucket(${time.sql}, ${bounds})] ELSE date_bin(${stride}, ${time.sql}, (${bounds})[1]) END`
+}
+
+/**
  * Columns that tell of a row's place among others, by measure: `r<index>`, and for a percentile how many there are, `s<index>`. By windows and not by arrays of all
  * values, which PostgreSQL would hold in memory. Rows without a value are a partition of their own, so that they do not stand between others.
+ *
+ * Without any, OFFSET keeps the rows apart from their groups: else the planner takes almost every row for a bucket of its own, as it would with `date_bin` in GROUP BY, and
+ * sorts all of them instead of hashing their buckets.
  */
 function withPlaces(plan: SeriesPlan, rows: Fragment, points: Omit<Points, 'rows'>): Fragment {
   const columns = plan.measures.flatMap((measure, index) => placesOf(measure, index, points))
-  return columns.length === 0 ? rows : sql`SELECT p.*, ${join(columns, ', ')} FROM (${rows}) AS p`
+  return columns.length === 0 ? sql`${rows} OFFSET 0` : sql`SELECT p.*, ${join(columns, ', ')} FROM (${rows}) AS p`
 }
 
 function placesOf(measure: SeriesMeasure, index: number, { keys, order, valueOf }: Omit<Points, 'rows'>): readonly Fragment[] {

@@ -30,7 +30,7 @@ export async function makeStores(server: Pick<TestPostgres, 'createDatabase'>, d
   return { connector, broken: failing, endless: waiting, close: async () => void (await Promise.all([connector, ...others].map((one) => one.close()))) }
 }
 
-function connectorTo(database: TestDatabase): PostgresConnector {
+export function connectorTo(database: Pick<TestDatabase, 'url'>): PostgresConnector {
   const connection = { connectionString: database.url() }
   const pool = { max: 2, waitingMax: 100, connectMs: 5_000, idleMs: 60_000 }
   return new PostgresConnector({ store: 'main', pool, connection, named: true, preparedMax: 100 })
@@ -59,7 +59,7 @@ async function createExtension(client: pg.Client, { extensionSchema }: StoreOpti
   await client.query(`CREATE SCHEMA ${schema}; CREATE EXTENSION vector SCHEMA ${schema}`)
 }
 
-async function createStore(client: pg.Client, data: ContractData, { collation }: StoreOptions): Promise<void> {
+export async function createStore(client: pg.Client, data: ContractData, { collation }: Pick<StoreOptions, 'collation'>): Promise<void> {
   await createTables(client, data, ({ columns }) =>
     columns
       .map(({ name, declared }) => `${pg.escapeIdentifier(name)} ${declared}${/^(text|character)/.test(declared) ? ` COLLATE ${collation}` : ''}`)
