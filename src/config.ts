@@ -163,8 +163,8 @@ export interface IssuerConfig {
 }
 
 export interface StoreConfig {
-  readonly kind: 'postgres' | 'mongodb' | 'milvus'
-  /** Of MongoDB with the name of the database; of Milvus `http` or `https`, with a token as the password. */
+  readonly kind: 'postgres' | 'mongodb' | 'milvus' | 'pinecone'
+  /** Of MongoDB with the name of the database; of Milvus `http` or `https`, with a token as the password; of Pinecone its control plane, with the API key as the password. */
   readonly url: Secret
   /** Where the data lie. */
   readonly jurisdiction: string
@@ -285,7 +285,8 @@ const postgresUrl = secret({
   },
 })
 const storeUrl = secret({
-  holds: 'a URL such as `postgres://user:password@host:5432/database`, `mongodb://user:password@host:27017/database` or `https://:token@host:19530`',
+  holds:
+    'a URL such as `postgres://user:password@host:5432/database`, `mongodb://user:password@host:27017/database`, `https://:token@host:19530` or `https://:key@api.pinecone.io`',
   accepts: isStoreUrl,
   plain: {
     expects: 'a URL without a password, such as `postgres://user@host:5432/database`',
@@ -312,14 +313,23 @@ function isPostgresUrl(value: string): boolean {
 }
 
 function isStoreUrl(value: string): boolean {
-  return kindOfUrl(value) !== null
+  return Object.values(URL_OF).some((accepts) => accepts(value))
 }
 
-/** The kind of store that it leads to. */
-function kindOfUrl(value: string): StoreConfig['kind'] | null {
-  if (isPostgresUrl(value)) return 'postgres'
-  if (isMongoUrl(value)) return 'mongodb'
-  return isMilvusUrl(value) ? 'milvus' : null
+/** What leads to a store of each kind. */
+const URL_OF: Readonly<Record<StoreConfig['kind'], (value: string) => boolean>> = {
+  postgres: isPostgresUrl,
+  mongodb: isMongoUrl,
+  milvus: isMilvusUrl,
+  pinecone: isPineconeUrl,
+}
+
+/** Encrypted but on this machine. */
+function isPineconeUrl(value: string): boolean {
+  if (!/^https?:\/\/./.test(value) || !URL.canParse(value)) return false
+  const { protocol, hostname, username, password, pathname, search, hash } = new URL(value)
+  const isHere = hostname === 'localhost' || hostname === '[::1]' || /^127(\.\d{1,3}){3}$/.test(hostname)
+  return (protocol === 'https:' || isHere) && username === '' && /^[\w.~-]+$/.test(password) && pathname === '/' && search === '' && hash === ''
 }
 
 /** With the name of a database, where that is not the default one. */
@@ -555,7 +565,7 @@ interface StoreSettings extends Omit<StoreConfig, 'jurisdiction'> {
 
 const store = refined<StoreSettings, StoreSettings>(
   object<StoreSettings>({
-    kind: key('kind', oneOf(['postgres', 'mongodb', 'milvus']), { about: 'The kind of store.' }),
+    kind: key('kind', oneOf(['postgres', 'mongodb', 'milvus', 'pinecone']), { about: 'The kind of store.' }),
     url: key('url', storeUrl, { about: 'Where the store is.' }),
     jurisdiction: key('jurisdiction', jurisdiction, { fallback: null, shown: "the organization's", about: 'Where the data lie.' }),
     schema: key('schema', identifier, { fallback: 'public', shown: 'public', about: 'The schema of tables whose binding names none.' }),
@@ -568,13 +578,11 @@ const store = refined<StoreSettings, StoreSettings>(
     scanRows: key('scan', count({ unit: 'rows', min: 1, max: 1_000_000 }), {
       fallback: 10_000,
       shown: '10000',
-      about: 'Of Milvus: rows that one statement may read where the store cannot order or score them itself; more are `QUERY_TOO_COSTLY`.',
+      about: 'Of Milvus and Pinecone: rows that one statement may read where the store cannot order or score them itself; more are `QUERY_TOO_COSTLY`.',
     }),
   }),
   (settings, refuse) =>
-    kindOfUrl(settings.url.reveal()) === settings.kind
-      ? settings
-      : refuse(`the URL is not one of kind \`${settings.kind}\``, 'write the `kind` that the URL is of'),
+    URL_OF[settings.kind](settings.url.reveal()) ? settings : refuse(`the URL is not one of kind \`${settings.kind}\``, 'write the `kind` that the URL is of'),
 )
 
 interface IssuerSettings {

@@ -9,10 +9,9 @@ import { LEASE, PostgresLedger } from './audit/ledger.js'
 import { migrate, MIGRATIONS } from './audit/migrate.js'
 import { pooledRandom, type Random, uuidV7 } from './audit/uuid.js'
 import type { Config, OrganizationConfig, StoreConfig } from './config.js'
-import { collectionBinder } from './connectors/bind-collections.js'
+import { collectionBinder, type StoreContents } from './connectors/bind-collections.js'
 import { type CollectionInput, holdsCollections, joinedBinding, withoutCollections } from './connectors/collections.js'
 import type { Connector, StoresTogether } from './connectors/connector.js'
-import type { CollectionDescription } from './connectors/milvus/describe.js'
 import { resolveBinding } from './connectors/postgres/bind-tables.js'
 import { PostgresConnector } from './connectors/postgres/connector.js'
 import { describeStore, type StoreDescription } from './connectors/postgres/describe.js'
@@ -428,7 +427,7 @@ function itself(own: Connector): Connector {
 }
 
 /** A MongoDB has nothing to describe; `collections` says that it answers. */
-type Description = StoreDescription | readonly CollectionDescription[] | 'collections'
+type Description = StoreDescription | StoreContents | 'collections'
 type Stores = OrganizationStores<Description>
 
 async function storesOfAll(parts: StoresParts): Promise<ReadonlyMap<string, Stores>> {
@@ -442,8 +441,16 @@ async function organizationStores(organization: OrganizationConfig, { catalog, c
   const bindCollections = await collectionBinder(input)
   const stores = await Promise.all(
     Array.from(organization.stores, async ([store, each]) => {
-      if (each.kind === 'postgres') return [store, postgresStore(store, each, { config, connectorOf })] as const
-      return [store, each.kind === 'mongodb' ? await mongoStore(store, each, connectorOf) : await milvusStore(store, each, { input, connectorOf })] as const
+      switch (each.kind) {
+        case 'postgres':
+          return [store, postgresStore(store, each, { config, connectorOf })] as const
+        case 'mongodb':
+          return [store, await mongoStore(store, each, connectorOf)] as const
+        case 'milvus':
+          return [store, await milvusStore(store, each, { input, connectorOf })] as const
+        case 'pinecone':
+          return [store, await pineconeStore(store, each, { input, connectorOf })] as const
+      }
     }),
   )
   return new OrganizationStores<Description>({
@@ -493,7 +500,7 @@ function isOfTables(description: Description): description is StoreDescription {
   return typeof description === 'object' && 'tables' in description
 }
 
-function isOfCollections(description: Description | null): description is readonly CollectionDescription[] {
+function isOfCollections(description: Description | null): description is StoreContents {
   return Array.isArray(description)
 }
 
@@ -502,7 +509,7 @@ async function milvusStore(
   store: string,
   { url, pool, jurisdiction, scanRows }: StoreConfig,
   { input, connectorOf }: { readonly input: CollectionInput; readonly connectorOf: StoresParts['connectorOf'] },
-): Promise<{ jurisdiction: string; connector: Connector; describe(): Promise<readonly CollectionDescription[]> }> {
+): Promise<{ jurisdiction: string; connector: Connector; describe(): Promise<StoreContents> }> {
   const { MilvusConnector } = await import('./connectors/milvus/connector.js')
   const { collectionsIn } = await import('./connectors/milvus/bind-collections.js')
   const { max, queue, connectMs, idleMs } = pool
@@ -511,6 +518,23 @@ async function milvusStore(
     jurisdiction,
     connector: connectorOf(connector),
     describe: () => connector.describeCollections(collectionsIn(store, input), new AbortController().signal),
+  }
+}
+
+/** The driver is loaded by who has such a store. */
+async function pineconeStore(
+  store: string,
+  { url, pool, jurisdiction, scanRows }: StoreConfig,
+  { input, connectorOf }: { readonly input: CollectionInput; readonly connectorOf: StoresParts['connectorOf'] },
+): Promise<{ jurisdiction: string; connector: Connector; describe(): Promise<StoreContents> }> {
+  const { PineconeConnector } = await import('./connectors/pinecone/connector.js')
+  const { indexesIn } = await import('./connectors/pinecone/bind-indexes.js')
+  const { max, queue, connectMs, idleMs } = pool
+  const connector = new PineconeConnector({ store, url: url.reveal(), pool: { max, waitingMax: queue, connectMs, idleMs }, rowsMax: scanRows })
+  return {
+    jurisdiction,
+    connector: connectorOf(connector),
+    describe: () => connector.describeIndexes(indexesIn(store, input), new AbortController().signal),
   }
 }
 

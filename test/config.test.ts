@@ -228,6 +228,20 @@ describe('a configuration', () => {
     expect(JSON.stringify(found)).not.toContain('hunter2')
   })
 
+  it.each([
+    ['its key', 'https://:key-of-aurora_1@api.pinecone.io', true],
+    ['its key, on this machine', 'http://:key-of-aurora_1@127.0.0.1:5080', true],
+    ['no key', 'https://api.pinecone.io', false],
+    ['its key in the clear, elsewhere', 'http://:key-of-aurora_1@api.pinecone.io', false],
+    ['its key in the clear, beyond what looks like this machine', 'http://:key-of-aurora_1@127.0.0.1.example.org', false],
+    ['a path', 'https://:key-of-aurora_1@api.pinecone.io/indexes', false],
+  ])('judges the address of Pinecone with %s', (_name, url, isTaken) => {
+    const text = changed('kind: postgres # required', 'kind: pinecone # required')
+    expect(mistakes(text, { ...ENVIRONMENT, AURORA_URL: url }).map(({ path }) => path)).toEqual(
+      isTaken ? [] : [expect.stringMatching(/^organizations\.aurora\.stores\.main/)],
+    )
+  })
+
   it('points at the line, and guesses what a misspelt key was meant to be', () => {
     const text = changed('    deadline: 2s', '    deadlin: 2s')
     const line = text.split('\n').findIndex((each) => each.includes('deadlin:')) + 1

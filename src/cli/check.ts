@@ -1,9 +1,11 @@
 /** `concordat check`: connects to every store and says, for each organization, what does not fit the contract. */
 import pg from 'pg'
 import type { Config, OrganizationConfig, StoreConfig } from '../config.js'
-import { collectionBinder } from '../connectors/bind-collections.js'
+import { collectionBinder, type StoreContents } from '../connectors/bind-collections.js'
 import { type CollectionInput, withoutCollections } from '../connectors/collections.js'
-import type { CollectionDescription } from '../connectors/milvus/describe.js'
+import type { Connector } from '../connectors/connector.js'
+import type { MilvusOptions } from '../connectors/milvus/connector.js'
+import type { PineconeOptions } from '../connectors/pinecone/connector.js'
 import type { Finding } from '../connectors/postgres/finding.js'
 import { resolveBinding } from '../connectors/postgres/bind-tables.js'
 import type { StoreDescription } from '../connectors/postgres/describe.js'
@@ -153,11 +155,11 @@ async function collectionFindings(
   const input = { catalog, configured: bindings, stores: Array.from(stores, ([name, { kind }]) => ({ name, kind })) }
   const bindCollections = await collectionBinder(input)
   if (!bindCollections) return null
-  const described = new Map<string, readonly CollectionDescription[] | null>()
+  const described = new Map<string, StoreContents | null>()
   const unreachable: Finding[] = []
   for (const [name, store] of stores) {
-    if (store.kind !== 'milvus') continue
-    const read = await readMilvus(name, store, input)
+    if (store.kind !== 'milvus' && store.kind !== 'pinecone') continue
+    const read = await readContents(name, store, input)
     if (typeof read === 'string') unreachable.push(unreachableFinding(name, read))
     described.set(name, typeof read === 'string' ? null : read)
   }
@@ -174,20 +176,34 @@ async function collectionFindings(
 }
 
 /** A text says why it could not be read. */
-async function readMilvus(name: string, { url, pool, scanRows }: StoreConfig, input: CollectionInput): Promise<readonly CollectionDescription[] | string> {
-  const { MilvusConnector } = await import('../connectors/milvus/connector.js')
-  const { collectionsIn } = await import('../connectors/milvus/bind-collections.js')
-  const connector = new MilvusConnector({
-    store: name,
-    url: url.reveal(),
-    pool: { max: 1, waitingMax: 1, connectMs: pool.connectMs, idleMs: pool.idleMs },
-    rowsMax: scanRows,
-  })
+async function readContents(name: string, store: StoreConfig, input: CollectionInput): Promise<StoreContents | string> {
+  const { url, pool, scanRows } = store
+  const own = { store: name, url: url.reveal(), pool: { max: 1, waitingMax: 1, connectMs: pool.connectMs, idleMs: pool.idleMs }, rowsMax: scanRows }
+  const { connector, contents } = store.kind === 'pinecone' ? await pineconeContents(own, input) : await milvusContents(own, input)
   try {
-    return await connector.describeCollections(collectionsIn(name, input), new AbortController().signal)
+    return await contents()
   } catch (error) {
     return reasonOf(error instanceof Error ? (error.cause ?? error) : error)
   } finally {
     await connector.close()
   }
+}
+
+interface Contents {
+  readonly connector: Connector
+  contents(): Promise<StoreContents>
+}
+
+async function milvusContents(own: MilvusOptions, input: CollectionInput): Promise<Contents> {
+  const { MilvusConnector } = await import('../connectors/milvus/connector.js')
+  const { collectionsIn } = await import('../connectors/milvus/bind-collections.js')
+  const connector = new MilvusConnector(own)
+  return { connector, contents: () => connector.describeCollections(collectionsIn(own.store, input), new AbortController().signal) }
+}
+
+async function pineconeContents(own: PineconeOptions, input: CollectionInput): Promise<Contents> {
+  const { PineconeConnector } = await import('../connectors/pinecone/connector.js')
+  const { indexesIn } = await import('../connectors/pinecone/bind-indexes.js')
+  const connector = new PineconeConnector(own)
+  return { connector, contents: () => connector.describeIndexes(indexesIn(own.store, input), new AbortController().signal) }
 }

@@ -2,11 +2,15 @@
 import type { OrganizationBinding } from '../query/binding.js'
 import type { CollectionInput, CollectionMistake } from './collections.js'
 import type { CollectionDescription } from './milvus/describe.js'
+import type { IndexDescription } from './pinecone/describe.js'
 
-/** `described`: the stores of Milvus; null where one could not be read. */
+/** What a store of Milvus or of Pinecone has of what types are bound to. */
+export type StoreContents = readonly CollectionDescription[] | readonly IndexDescription[]
+
+/** `described`: the stores of Milvus and of Pinecone; null where one could not be read. */
 export type BindCollections = (
   input: CollectionInput,
-  described: ReadonlyMap<string, readonly CollectionDescription[] | null>,
+  described: ReadonlyMap<string, StoreContents | null>,
 ) => { readonly types: OrganizationBinding['types']; readonly mistakes: readonly CollectionMistake[] }
 
 /** Null: no store has collections. */
@@ -14,9 +18,30 @@ export async function collectionBinder({ stores }: Pick<CollectionInput, 'stores
   const has = (kind: string): boolean => stores.some((store) => store.kind === kind)
   const mongodb = has('mongodb') ? await import('./mongodb/bind-collections.js') : null
   const milvus = has('milvus') ? await import('./milvus/bind-collections.js') : null
-  if (!mongodb && !milvus) return null
+  const pinecone = has('pinecone') ? await import('./pinecone/bind-indexes.js') : null
+  if (!mongodb && !milvus && !pinecone) return null
   return (input, described) => {
-    const bound = [mongodb?.bindCollections(input), milvus?.bindMilvus({ ...input, described })].filter((each) => each !== undefined)
+    const bound = [
+      mongodb?.bindCollections(input),
+      milvus?.bindMilvus({ ...input, described: contentsOf(described, isOfMilvus) }),
+      pinecone?.bindIndexes({ ...input, described: contentsOf(described, isOfPinecone) }),
+    ].filter((each) => each !== undefined)
     return { types: new Map(bound.flatMap(({ types }) => [...types])), mistakes: bound.flatMap(({ mistakes }) => mistakes) }
   }
+}
+
+function contentsOf<Contents extends StoreContents>(
+  described: ReadonlyMap<string, StoreContents | null>,
+  isOwn: (contents: StoreContents) => contents is Contents,
+): ReadonlyMap<string, Contents | null> {
+  return new Map([...described].flatMap(([store, contents]) => (contents === null || isOwn(contents) ? [[store, contents] as const] : [])))
+}
+
+/** A store that has nothing is of either kind. */
+function isOfMilvus(contents: StoreContents): contents is readonly CollectionDescription[] {
+  return contents.every((each) => 'fields' in each)
+}
+
+function isOfPinecone(contents: StoreContents): contents is readonly IndexDescription[] {
+  return contents.every((each) => 'host' in each)
 }

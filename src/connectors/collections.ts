@@ -3,7 +3,7 @@ import type { OrganizationBinding, TypeBinding } from '../query/binding.js'
 import type { Catalog } from '../query/catalog.js'
 
 /** Kinds of stores that hold collections. */
-export type CollectionKind = 'mongodb' | 'milvus'
+export type CollectionKind = 'mongodb' | 'milvus' | 'pinecone'
 
 export interface CollectionInput {
   readonly catalog: Catalog
@@ -44,19 +44,23 @@ export interface CollectionPlace {
   readonly store: string
   readonly kind: CollectionKind
   readonly collection: string
+  /** What the collection is in, where the binding names it: the index of a namespace. */
+  readonly within: string | null
 }
 
 export function holdsCollections(kind: string): kind is CollectionKind {
-  return kind === 'mongodb' || kind === 'milvus'
+  return kind === 'mongodb' || kind === 'milvus' || kind === 'pinecone'
 }
 
 /** The store and the collection that a type is bound to; null where it is bound elsewhere. `store.collection` and `collection` are both names. */
 export function collectionOf(type: string, { configured, stores }: Pick<CollectionInput, 'configured' | 'stores'>): CollectionPlace | null {
   const settings = configured.get(type)
   if (settings?.kind !== 'table' || !settings.table) return null
-  const named = settings.table.store ?? settings.table.schema ?? stores[0]?.name
+  const { store: own, schema, table } = settings.table
+  const named = own ?? schema ?? stores[0]?.name
   const store = stores.find(({ name }) => name === named)
-  return store && holdsCollections(store.kind) ? { store: store.name, kind: store.kind, collection: settings.table.table } : null
+  if (!store || !holdsCollections(store.kind)) return null
+  return { store: store.name, kind: store.kind, collection: table, within: own === null ? null : schema }
 }
 
 /** What the other stores are asked for: types of collections are none of theirs. */

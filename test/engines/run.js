@@ -17,6 +17,7 @@ import * as milvus from './milvus.js'
 import * as mongodb from './mongodb.js'
 import * as neo4jEngine from './neo4j.js'
 import * as pgvector from './pgvector.js'
+import * as pinecone from './pinecone.js'
 import * as timescale from './timescale.js'
 
 const ENGINES = {
@@ -25,6 +26,7 @@ const ENGINES = {
   neo4j: { ...neo4jEngine, ask: pathInNeo4j },
   mongodb: { ...mongodb, ask: pipelineInMongo, suite: 'mongodb.contract.ts' },
   milvus: { ...milvus, ask: nearestInMilvus, suite: 'milvus.contract.ts' },
+  pinecone: { ...pinecone, ask: () => Promise.resolve('a stub of Pinecone'), suite: 'pinecone.contract.ts' },
 }
 
 const wanted = process.argv.slice(2)

@@ -36,6 +36,7 @@ const HOMES: Readonly<Record<string, readonly string[]>> = {
   pg: ['connectors/postgres/', 'audit/', 'main.ts', 'cli/'],
   mongodb: ['connectors/mongodb/'],
   '@zilliz/milvus2-sdk-node': ['connectors/milvus/'],
+  '@pinecone-database/pinecone': ['connectors/pinecone/'],
   pino: ['observe.ts'],
   '@noble/ciphers': ['gateway/cursor.ts'],
 }

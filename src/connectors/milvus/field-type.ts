@@ -1,8 +1,9 @@
 /** Which types of Milvus hold which values of the contract, and the text forms of stored values (see query/value.ts). */
 import type { ColumnBinding, NativeType } from '../../query/binding.js'
-import type { BuiltinScalar, ValueField, ValueType, VectorSpace } from '../../query/catalog.js'
+import type { BuiltinScalar, ValueField, ValueType } from '../../query/catalog.js'
 import { printFloat } from '../../query/decimal.js'
 import type { FieldValue } from '../../query/evaluate.js'
+import { vectorText } from '../vector-text.js'
 
 /** Names of data types as Milvus gives them. */
 const HELD_BY: Readonly<Record<BuiltinScalar, readonly NativeType[]>> = {
@@ -49,7 +50,7 @@ type Column = Extract<ColumnBinding, { kind: 'column' }>
 
 /** The sort key of a stored value, or of its items. */
 export function storedSortKey(field: ValueField, { values, native }: Column, value: StoredValue): FieldValue {
-  if (field.vector) return vectorText(value, field.vector)
+  if (field.vector) return isItems(value) ? vectorText(value, field.vector) : null
   if (isItems(value)) return value.map(String)
   if (values) return values.get(String(value)) ?? null
   return typeof value === 'number' && isFloat(field.type, native) ? printFloat(value) : String(value)
@@ -57,22 +58,6 @@ export function storedSortKey(field: ValueField, { values, native }: Column, val
 
 function isFloat(type: ValueType, native: NativeType): boolean {
   return type.name === 'Float' || native === 'Double' || native === 'Float'
-}
-
-/** Null where it is no vector of the contract's space. */
-function vectorText(value: StoredValue, { dimensions }: VectorSpace): string | null {
-  if (!isItems(value) || value.length !== dimensions) return null
-  return value.every((element) => Number.isFinite(element)) ? `[${value.map((element) => printFloat(shortest(Number(element)))).join(',')}]` : null
-}
-
-/** The number of the fewest digits that single precision holds as this one: what other stores print. */
-function shortest(value: number): number {
-  if (value === 0) return value // whatever its sign
-  for (let digits = 1; digits <= 9; digits += 1) {
-    const candidate = Number(value.toPrecision(digits))
-    if (Math.fround(candidate) === value) return candidate
-  }
-  return value
 }
 
 function isItems(value: StoredValue): value is readonly (string | number)[] {

@@ -6,7 +6,8 @@ import type { AuthorizedPlan, ListPlan, PageStart, ReadableView, RowSelection, S
 import type { Predicate } from '../../query/predicate.js'
 import { isTrue, type Scope } from './condition.js'
 import { ALWAYS, allOf, type Filter } from './filter.js'
-import { type RowContext, shownField, SourceRow, valueField } from './row.js'
+import { shownField, valueField } from '../shown-row.js'
+import { type RowContext, SourceRow } from './row.js'
 import { unclaimed } from './unclaimed.js'
 
 export interface Reading {
