@@ -152,7 +152,7 @@ describe.each(['another store', 'the same store'])('a type of which some fields 
         const [expected, given] = [await whole.ask(asker, document, variables), await apart.ask(asker, document, variables)]
         expect(withoutReceipt(given)).toEqual(withoutReceipt(expected))
       }),
-      { seed, numRuns: 40 },
+      { seed, numRuns: 25 },
     )
   }, 60_000)
 
