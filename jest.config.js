@@ -8,8 +8,8 @@ export default {
   transform: {
     '^.+\\.ts$': ['@swc/jest', { jsc: { target: 'es2022', parser: { syntax: 'typescript' } }, module: { type: 'es6' } }],
   },
-  // How the demo's PostgreSQL is brought about and ended takes half a minute, and changes seldom: `npm run test:launcher`, which `.ci/run` does too.
-  testPathIgnorePatterns: ['/node_modules/', '/test/cli/demo/(embedded-postgres|postgres-binaries)\\.test\\.ts$'],
+  // Processes that are started and killed take two minutes: `npm run test:processes`, which `.ci/run` does too.
+  testPathIgnorePatterns: ['/node_modules/', '/test/(cli/demo/(embedded-postgres|postgres-binaries)|cli/serve-workers|journeys/kill)\\.test\\.ts$'],
   testTimeout: 30_000,
   maxWorkers: 2,
 }

@@ -128,7 +128,7 @@ describe('checkpoints', () => {
     expect(await filed(on)).toBe(0)
     await append(audit, 7)
     await eventually(async () => expect(await filed(on)).toBe(7))
-    expect((await audit.store.checkpoint('aurora'))?.size).toBe(7)
+    await eventually(async () => expect((await audit.store.checkpoint('aurora'))?.size).toBe(7))
     const slow = await open(on, { checkpointMs: 60_000 })
     await append(slow, 5)
     await audit.end()

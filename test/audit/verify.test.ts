@@ -10,6 +10,7 @@ import { seal, type ExportFilter } from '../../src/audit/record.js'
 import { bundleLine, verifyBundle, type BundleEntry, type Verification } from '../../src/audit/verify.js'
 import { startTestPostgres, withClient, type TestPostgres } from '../support/postgres.js'
 import { append, codeOf, disclosure, ground, open, record, type Ground, type OpenAudit } from './fixture.js'
+import { times } from '../support/times.js'
 
 let postgres: TestPostgres
 let on: Ground
@@ -89,7 +90,7 @@ describe('an exported ledger', () => {
         expect((await verify(copy)).verified).toBe(false)
         expect((await verify(copy, null)).verified).toBe(false)
       }),
-      { numRuns: 500 },
+      { numRuns: times(150) },
     )
   }, 60_000)
 
@@ -152,7 +153,7 @@ describe('an exported ledger', () => {
     expect((await verify(Buffer.from([0xff, 0xfe, 0x0a]))).problems).toEqual([{ line: 1, problem: 'the bundle is not UTF-8' }])
     await fc.assert(
       fc.asyncProperty(fc.string({ unit: 'binary' }), async (text) => expect((await verify(text)).verified).toBe(false)),
-      { numRuns: 200 },
+      { numRuns: times(100) },
     )
   })
 

@@ -31,7 +31,7 @@ export interface ContractHarness {
 
 export type MakeHarness = (data: ContractData) => Promise<ContractHarness>
 
-const RUNS = Number(process.env.CONTRACT_RUNS ?? 120)
+const RUNS = Number(process.env.CONTRACT_RUNS ?? 60)
 const SEED = Number(process.env.CONTRACT_SEED ?? 20_261_123)
 const CALLER = 'aurora'
 

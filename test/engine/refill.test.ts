@@ -6,6 +6,7 @@ import { firstRows } from '../../src/gateway/first-fetch.js'
 import { agreementOf, startTestGateway, type TestClaims, type TestGateway } from '../support/gateway.js'
 import { startTestPostgres, type TestPostgres } from '../support/postgres.js'
 import { dataOf, executedBy, LOGGING } from '../support/statement-log.js'
+import { times } from '../support/times.js'
 
 const OWNERS = ['alpha', 'beta', 'gamma'] as const
 type Owner = (typeof OWNERS)[number]
@@ -220,7 +221,7 @@ describe('a page that owners share', () => {
         } while (left.length > 0)
       },
     )
-    await fc.assert(property, { numRuns: 25 })
+    await fc.assert(property, { numRuns: times(15) })
   }, 60_000)
 
   it('has all rows of those who answered where another fails, and asks again whoever has more of it', async () => {

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import fc from 'fast-check'
 import { agreementOf, startTestGateway, type TestAnswer, type TestClaims, type TestGateway } from '../support/gateway.js'
+import { times } from '../support/times.js'
 
 const OWNERS = ['alpha', 'beta', 'gamma'] as const
 
@@ -132,7 +133,7 @@ describe.each([
         expect(said(known)).toEqual(said(await gateway.ask(principal, asNew(document), variables)))
       }
     })
-    await fc.assert(property, { numRuns: 10 })
+    await fc.assert(property, { numRuns: times(7) })
   }, 60_000)
 
   it('answers each of those whose rights are other ones by its own, in turn and at one time', async () => {

@@ -4,6 +4,7 @@ import { Ajv2020 } from 'ajv/dist/2020.js'
 import fc from 'fast-check'
 import { schemaCheck } from '../../src/gateway/json-schema.js'
 import { parsePolicyYaml } from '../../src/gateway/policy-yaml.js'
+import { times } from '../support/times.js'
 
 const schemaOf = (name: string): object => JSON.parse(readFileSync(`schema/json/${name}.schema.json`, 'utf8')) as object
 const contentsIn = (folder: string): unknown[] =>
@@ -113,7 +114,7 @@ describe('the check of policy files', () => {
         if (mistakes.length > 0) refused += 1
         expect(mistakes.length === 0).toBe(validate(after))
       }),
-      { numRuns: 3_000 },
+      { numRuns: times(1_000) },
     )
     // Neither side of the comparison is empty.
     expect([refused > 300, refused < 2_900]).toEqual([true, true])

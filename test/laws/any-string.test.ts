@@ -3,9 +3,7 @@ import fc from 'fast-check'
 import pg from 'pg'
 import type { TestClaims, TestGateway } from '../support/gateway.js'
 import { grantReading, startTestGateway } from '../support/gateway.js'
-
-/** More runs for a longer search, by the environment. */
-const RUNS = Number(process.env['LAW_RUNS'] ?? 1)
+import { times } from '../support/times.js'
 
 /** Names that PostgreSQL can hold (at most 63 bytes) and nobody should have. */
 const NAMES = [
@@ -240,7 +238,7 @@ describe('any string survives as a value', () => {
         note: { text: inOrder[0] },
       })
     })
-    await fc.assert(property, { numRuns: 15 * RUNS })
+    await fc.assert(property, { numRuns: times(15) })
   }, 120_000)
 
   it('as a claim in a condition of policy', async () => {
@@ -252,7 +250,7 @@ describe('any string survives as a value', () => {
         expect(json.data.notes.nodes).toEqual([{ text: team, team }])
       }
     })
-    await fc.assert(property, { numRuns: 6 * RUNS })
+    await fc.assert(property, { numRuns: times(6) })
   }, 60_000)
 
   it('but text that no store can hold is refused, wherever it stands', async () => {

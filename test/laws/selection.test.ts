@@ -7,9 +7,8 @@ import { parseContract } from '../../src/gateway/contract.js'
 import type { TestClaims, TestGateway } from '../support/gateway.js'
 import { startTestGateway } from '../support/gateway.js'
 import { CONTRACT, lawsWorld } from './world.js'
+import { times } from '../support/times.js'
 
-/** More runs for a longer search, by the environment. */
-const RUNS = Number(process.env['LAW_RUNS'] ?? 1)
 const chief: TestClaims = { organization: 'alpha', roles: ['chief'], purposes: ['of his own'] }
 const schema = apiSchema(parseContract([{ name: 'contract.graphql', text: CONTRACT }]))
 
@@ -198,7 +197,7 @@ describe('the fields of an answer', () => {
       // As text, for the order of the fields.
       expect(JSON.stringify(json.data)).toBe(JSON.stringify(expected.data))
     })
-    await fc.assert(property, { numRuns: 120 * RUNS })
+    await fc.assert(property, { numRuns: times(120) })
     expect(answered).toBeGreaterThan(invalid)
   }, 120_000)
 })

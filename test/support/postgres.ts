@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, rm, statfs } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import pg from 'pg'
@@ -23,9 +23,14 @@ export interface TestDatabase {
   url(user?: string): string
 }
 
+/** A file system in memory, where there is one: making databases there takes a fifth of the time. */
+const MEMORY = '/dev/shm'
+/** Bytes that the servers of a few tests at once take at most. */
+const ROOM_BYTES = 2 * 1024 ** 3
+
 /** One real PostgreSQL server in a temporary folder; `fsync` is off. Several databases in it are cheaper than several servers. */
 export async function startTestPostgres(settings: Readonly<Record<string, string>> = {}): Promise<TestPostgres> {
-  const directory = await mkdtemp(join(tmpdir(), 'concordat-test-'))
+  const directory = await mkdtemp(join((await hasRoom(MEMORY)) ? MEMORY : tmpdir(), 'concordat-test-'))
   const server = await startPostgres({ directory, durability: 'disposable', settings }).catch(async (error: unknown) => {
     await rm(directory, { recursive: true, force: true })
     throw error
@@ -36,7 +41,7 @@ export async function startTestPostgres(settings: Readonly<Record<string, string
     pid: server.pid,
     logFile: join(directory, 'postgres.log'),
     createDatabase: async (name = `test_${randomUUID().replaceAll('-', '')}`) => {
-      await withClient(server.url('postgres'), (client) => client.query(`CREATE DATABASE ${pg.escapeIdentifier(name)}`))
+      await withClient(server.url('postgres'), (client) => client.query(`CREATE DATABASE ${pg.escapeIdentifier(name)} STRATEGY FILE_COPY`))
       return { name, url: (user) => server.url(name, user) }
     },
     stop: async () => {
@@ -44,6 +49,11 @@ export async function startTestPostgres(settings: Readonly<Record<string, string
       await rm(directory, { recursive: true, force: true })
     },
   }
+}
+
+async function hasRoom(folder: string): Promise<boolean> {
+  const room = await statfs(folder).catch(() => null)
+  return room !== null && room.bavail * room.bsize >= ROOM_BYTES
 }
 
 /** Runs `work` on a connection of its own and closes it. */

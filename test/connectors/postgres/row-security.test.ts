@@ -37,6 +37,7 @@ import type { Predicate, Scalar } from '../../../src/query/predicate.js'
 import { ALL } from '../../../src/query/predicate.js'
 import type { TestDatabase, TestPostgres } from '../../support/postgres.js'
 import { startTestPostgres, withClient } from '../../support/postgres.js'
+import { times } from '../../support/times.js'
 
 const SDL = `
   type User @entity { key: ID!  name: String  team: String  agents: [Agent!] @inverse(of: "owner") }
@@ -571,7 +572,7 @@ describe('the two walls', () => {
           ]
           for (const each of asked) expect(await answered(walled, store, each)).toEqual(await answered(open, store, each))
         }),
-        { numRuns: 60 },
+        { numRuns: times(40) },
       )
     } finally {
       await Promise.all([walled.close(), open.close()])
@@ -713,7 +714,7 @@ describe('a literal', () => {
           )
           expect(rows[0]).toMatchObject({ bare: value, typed: value })
         }),
-        { numRuns: 300 },
+        { numRuns: times(100) },
       )
     })
   })
@@ -811,7 +812,7 @@ describe('concordat.pseudonym', () => {
             .digest('hex')
           expect(await pseudonym(client, grantee, domain, value)).toBe(`p-${digest.slice(0, 32)}`)
         }),
-        { numRuns: 200 },
+        { numRuns: times(60) },
       )
     })
   })
