@@ -10,6 +10,11 @@ export function partType(type: string, field: string): string {
   return `${type}.${field}`
 }
 
+/** A row may have no part of its key, which its view tells from a null in it by nothing. */
+function maybe(column: ColumnBinding): ColumnBinding {
+  return column.kind === 'column' ? { ...column, nullable: true } : column
+}
+
 /**
  * The plan with a type, and a view, for each field that lies elsewhere. Such a view shows the field as the type's own does, but for a condition on its rows, which only the type's own
  * table can tell: whoever reads it does so for keys that are readable there, or asks there afterwards.
@@ -45,7 +50,7 @@ function partView(entity: EntityType, field: string, part: PartBinding, view: Re
     invariant(column, 'a part has a key')
     return [name, { kind: 'column', ...column, array: false, values: null, multiply: null }]
   })
-  const columns: TableBinding['columns'] = new Map([...key, [field, part.column]])
+  const columns: TableBinding['columns'] = new Map([...key, [field, maybe(part.column)]])
   const source: TableBinding = { kind: 'table', type: entity.name, store: part.store, schema: part.schema, table: part.table, columns, relations: new Map() }
   const shown = [...entity.fields.keys()].map((name): [string, ViewField] => {
     const own = view.fields.get(name) ?? { kind: 'absent' }

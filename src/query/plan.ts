@@ -237,6 +237,8 @@ export type StepPlan =
    * one: those that there are, each with its key beside it.
    */
   | { readonly kind: 'attached'; readonly type: string; readonly field: RelationField; readonly keys: readonly Operand[] }
+  /** The row of `row.type` for each key, a text each, in their order. Where there is none, that of nulls, as the view shows them: a mask hides what is missing too. */
+  | { readonly kind: 'outer'; readonly row: RowSelection; readonly keys: readonly Operand[] }
 
 export type Mask =
   | { readonly kind: 'null' }

@@ -409,7 +409,7 @@ export class Draw {
   }
 
   private isUsable(entity: EntityType, field: Field, use: Use, grant: OwnerGrant): boolean {
-    const isReachable = field.kind === 'value' ? this.isBound(entity, field) : grant.types.has(field.target)
+    const isReachable = field.kind === 'value' ? this.isBound(entity, field) && (use === 'search' || !this.isApart(field)) : grant.types.has(field.target)
     return isReachable && isUsable(grant.types.get(entity.name)?.fields.get(field.name), use)
   }
 

@@ -166,7 +166,7 @@ export function connectorContract(name: string, makeHarness: MakeHarness, { data
           'ACTIVE',
         ]
         const fields = [...(data.catalog.entities.get('Thing')?.fields.values() ?? [])].filter(
-          (field) => field.kind === 'value' && !field.list && !field.vector && field.type.name !== 'JSON',
+          (field) => field.kind === 'value' && !field.list && !field.vector && field.type.name !== 'JSON' && !data.apart?.fields.has(field.name),
         )
         const asked = shapes.flatMap((claim) =>
           fields.flatMap(({ name: field }) => {

@@ -1,8 +1,8 @@
-/** The data of the connector contract in two stores, with relations of every kind from one to the other, and with the vectors of rows in another table than the rows. */
+/** The data of the connector contract in two stores, with relations of every kind from one to the other, and with fields of rows in other tables than the rows. */
 import { StepsConnector } from '../../src/connectors/steps/steps-connector.js'
 import type { Connector } from '../../src/connectors/connector.js'
 import type { StoredValue } from '../../src/connectors/memory/stored.js'
-import type { OrganizationBinding, TableBinding } from '../../src/query/binding.js'
+import type { OrganizationBinding, PartBinding, TableBinding } from '../../src/query/binding.js'
 import { type ContractData, contractData, type ContractTable, ORGANIZATION } from './contract-data.js'
 
 const STORE_OF: ReadonlyMap<string, string> = new Map([
@@ -25,27 +25,40 @@ export function dataOfStores(): ContractData {
   return { ...whole, binding: { ...whole.binding, types } }
 }
 
-const VECTORS = 'vectors of "things"'
+/** A vector, and such as every kind of mask fits. */
+const FIELDS_APART = ['embedding', 'serial', 'day', 'exact'] as const
 
-/** Likewise, with the vectors of things in a table of the store. */
-export function dataWithVectorsIn(store: Store): ContractData {
+/** Likewise, with some fields of things in tables of the store, each in its own. */
+export function dataWithPartsIn(store: Store): ContractData {
   const whole = dataOfStores()
   const thing = whole.binding.types.get('Thing')
   if (thing?.kind !== 'table') throw new Error('things are bound to a table')
-  const { embedding, ...others } = Object.fromEntries(thing.columns)
   const key = thing.columns.get('key')
-  if (embedding?.kind !== 'column' || key?.kind !== 'column') throw new Error('things have a key and an embedding')
-  const part = { store, schema: thing.schema, table: VECTORS, key: [{ column: key.column, native: key.native, nullable: false }], column: embedding }
-  const apart: TableBinding = { ...thing, columns: new Map(Object.entries(others)), parts: new Map([['embedding', part]]) }
+  if (key?.kind !== 'column') throw new Error('things have a key')
+  const held = FIELDS_APART.map((field) => {
+    const column = thing.columns.get(field)
+    if (column?.kind !== 'column') throw new Error(`things have \`${field}\``)
+    return { field, column }
+  })
+  const parts = held.map(({ field, column }): [string, PartBinding] => [
+    field,
+    { store, schema: thing.schema, table: tableOf(field), key: [{ column: key.column, native: key.native, nullable: false }], column },
+  ])
+  const columns = [...thing.columns].filter(([field]) => !parts.some(([part]) => part === field))
+  const apart: TableBinding = { ...thing, columns: new Map(columns), parts: new Map(parts) }
   return {
     ...whole,
-    apart: { binding: { ...whole.binding, types: new Map([...whole.binding.types, ['Thing', apart]]) }, fields: new Set(['embedding']) },
-    tables: [...whole.tables, vectorTable(whole, [key.column, embedding.column], thing)],
+    apart: { binding: { ...whole.binding, types: new Map([...whole.binding.types, ['Thing', apart]]) }, fields: new Set(FIELDS_APART) },
+    tables: [...whole.tables, ...held.map(({ field, column }) => partTable(whole, field, [key.column, column.column], thing))],
   }
 }
 
-/** Some things have none, and two are of things that are not there. */
-function vectorTable({ tables }: ContractData, names: readonly string[], { schema, table: name }: TableBinding): ContractTable {
+function tableOf(field: string): string {
+  return `${field} of "things"`
+}
+
+/** Things that have none are in the table where it is an odd one, and not there where it is not; two vectors are of things that are not there. */
+function partTable({ tables }: ContractData, field: string, names: readonly string[], { schema, table: name }: TableBinding): ContractTable {
   const things = tables.find(({ table }) => table === name)
   if (!things) throw new Error('there are things')
   const columns = names.flatMap((each) => things.columns.filter((column) => column.name === each))
@@ -57,7 +70,8 @@ function vectorTable({ tables }: ContractData, names: readonly string[], { schem
         [names[1] ?? '', index === 0 ? ['1', '0', '0'] : ['3', '4', '0']],
       ]),
   )
-  return { schema, table: VECTORS, columns, rows: [...orphans, ...rows.filter((row) => row.get(names[1] ?? '') !== null)] }
+  const held = rows.filter((row, index) => index % 2 === 1 || row.get(names[1] ?? '') !== null)
+  return { schema, table: tableOf(field), columns, rows: field === 'embedding' ? [...orphans, ...held] : held }
 }
 
 /** What one store holds. */

@@ -26,7 +26,7 @@ const ORPHANS = `
   INSERT INTO vectors SELECT ('00000000-0000-4000-9000-' || lpad(n::text, 12, '0')), ARRAY[1, 0]::real[] FROM generate_series(1, 30) n;
   INSERT INTO bios VALUES ('00000000-0000-4000-9000-000000000001', 'of nobody');`
 const MOVE = `
-  INSERT INTO vectors SELECT key::text, embedding FROM agent WHERE embedding IS NOT NULL; INSERT INTO bios SELECT key, bio FROM agent;
+  INSERT INTO vectors SELECT key::text, embedding FROM agent WHERE embedding IS NOT NULL; INSERT INTO bios SELECT key, bio FROM agent WHERE bio IS NOT NULL;
   ALTER TABLE agent DROP COLUMN embedding, DROP COLUMN bio;`
 
 function bindings(place: string): Readonly<Record<string, unknown>> {

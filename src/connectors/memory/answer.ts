@@ -43,6 +43,7 @@ export function answer(reading: Reading): Chunk {
     }
     case 'keys':
     case 'attached':
+    case 'outer':
       throw new Error(STEPS)
   }
 }

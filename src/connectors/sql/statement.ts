@@ -7,7 +7,7 @@ import { ALL, type Operand } from '../../query/predicate.js'
 import { aggregateQuery } from './aggregate.js'
 import type { Compilation } from './condition.js'
 import { compilation, condition, fromTable, inverseShown, joinKey, keyFields, keyList, keyMembership, openView, plainColumn, where } from './condition.js'
-import { sortText } from './expression.js'
+import { type Expression, sortText } from './expression.js'
 import type { Fragment, Parameter } from './fragment.js'
 import { join, name, parameter, render, sql } from './fragment.js'
 import { formatted } from './object-json.js'
@@ -52,6 +52,7 @@ export function compileStatement(plan: AuthorizedPlan, byIndex = false): SqlStat
   }
   if (plan.plan.kind === 'keys') return keysStatement(plan.plan, compiled)
   if (plan.plan.kind === 'attached') return attachedStatement(plan.plan, compiled)
+  if (plan.plan.kind === 'outer') return outerStatement(plan.plan, compiled)
   const { list, withKeys } = plan.plan
   const hasTotal = list.fields.some((field) => field.kind === 'totalCount')
   const scope = openView(list.type, compiled)
@@ -87,16 +88,36 @@ function attachedRows(row: RowSelection, keys: readonly Operand[], compiled: Com
   return { kind: 'statement', ...render(sql`SELECT ${join(columns, ', ')} FROM ${fromTable(scope)} WHERE ${filter}`), texts: 1, hasTotal: false }
 }
 
+/** The keys are a table, which the row joins where there is one. */
+function outerStatement({ row, keys }: Extract<StepPlan, { kind: 'outer' }>, compiled: Compilation): SqlStatement | EmptyAnswer {
+  const scope = openView(row.type, compiled)
+  invariant(scope, 'what is joined lies in a table')
+  const parts = joinKey(null, scope, compiled)
+  const alias = compiled.alias()
+  const from = tableOfKeys(alias, parts, keys)
+  const link = where(
+    scope,
+    parts.map((part, index) => sql`${part.sql} = ${name(alias, keyColumn(index))}`),
+    compiled,
+  )
+  const query = sql`SELECT ${formatted(rowJson(row, scope, compiled))} FROM ${from} LEFT JOIN ${fromTable(scope)} ON ${link} ORDER BY ${name(alias, 'n')}`
+  return { kind: 'statement', ...render(query), texts: 1, hasTotal: false }
+}
+
+/** Keys by `keyColumn`, numbered by `n`. */
+function tableOfKeys(alias: string, parts: readonly Expression[], keys: readonly Operand[]): Fragment {
+  const lists = parts.map((part, index) => keyList(part, keys[index] ?? { kind: 'constant', value: [] }))
+  const columns = [...parts.map((_, index) => name(keyColumn(index))), name('n')]
+  return sql`unnest(${join(lists, ', ')}) WITH ORDINALITY AS ${name(alias)}(${join(columns, ', ')})`
+}
+
 /** The keys are a table, whose rows have the field's relation and nothing else. */
 function attachedStatement({ type, field, keys }: Extract<StepPlan, { kind: 'attached' }>, compiled: Compilation): SqlStatement | EmptyAnswer {
   if (field.kind === 'toOne') return attachedRows(field.row, keys, compiled)
   const table = keysTable(type, field.field, compiled)
   const view: ReadableView = { type, source: table, rows: ALL, fields: new Map([[field.field, { kind: 'plain' }]]) }
   const scope: ViewScope = { kind: 'view', view, table, alias: compiled.alias() }
-  const parts = joinKey(field.field, scope, compiled)
-  const lists = parts.map((part, index) => keyList(part, keys[index] ?? { kind: 'constant', value: [] }))
-  const columns = [...parts.map((_, index) => name(keyColumn(index))), name('n')]
-  const from = sql`unnest(${join(lists, ', ')}) WITH ORDINALITY AS ${name(scope.alias)}(${join(columns, ', ')})`
+  const from = tableOfKeys(scope.alias, joinKey(field.field, scope, compiled), keys)
   const query = sql`SELECT ${formatted(relationJson(field, scope, compiled))} FROM ${from} ORDER BY ${name(scope.alias, 'n')}`
   return { kind: 'statement', ...render(query), texts: 1, hasTotal: false }
 }

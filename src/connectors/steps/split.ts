@@ -46,7 +46,7 @@ export interface KeySource {
 export interface Attachment {
   readonly step: Step
   readonly parts: readonly ValueType[]
-  /** A row to one: the answer has the rows that there are, each with its key. */
+  /** The answer has the rows that there are, each with its key. */
   readonly isOne: boolean
 }
 
@@ -73,7 +73,7 @@ class Splitting {
 
   step(plan: Plan | StepPlan, wrapped: Step['wrapped'] = null): Step {
     const outer = this.made
-    this.made = noLists(plan.kind === 'attached' ? plan.keys.length : 0)
+    this.made = noLists(plan.kind === 'attached' || plan.kind === 'outer' ? plan.keys.length : 0)
     try {
       const searched = plan.kind === 'list' && plan.list.search && this.partOf(plan.list.type, plan.list.search.field) ? this.searchOfPart(plan) : null
       const own = searched?.plan ?? this.rewritten(plan)
@@ -145,6 +145,8 @@ class Splitting {
         return { ...plan, where: this.condition(plan.where, plan.type) }
       case 'attached':
         return { ...plan, field: this.within(plan.field) }
+      case 'outer':
+        return { ...plan, row: this.row(plan.row) }
     }
   }
 
@@ -203,8 +205,8 @@ class Splitting {
   private valueElsewhere(type: string, field: Extract<RowField, { kind: 'value' }>): RowField {
     const parts = this.ownParts(type)
     const row: RowSelection = { type: partType(type, field.field), fields: [{ ...field, responseKey: WRAPPED }] }
-    const step = this.step({ kind: 'attached', type, field: { kind: 'toOne', responseKey: WRAPPED, field: '', row }, keys: listsFrom(0, parts) }, 'value')
-    return this.placeOf(field.field, field.responseKey, { step, parts, isOne: true })
+    const step = this.step({ kind: 'outer', row, keys: listsFrom(0, parts) }, 'value')
+    return this.placeOf(field.field, field.responseKey, { step, parts, isOne: false })
   }
 
   private placeOf(field: string | null, responseKey: string, attachment: Attachment): RowField {
@@ -343,6 +345,8 @@ function rootOf(plan: Plan | StepPlan, { catalog }: AuthorizedPlan): string {
       return plan.series.type
     case 'keys':
       return plan.type
+    case 'outer':
+      return plan.row.type
     case 'attached': {
       if (plan.field.kind === 'toOne') return plan.field.row.type
       const relation = catalog.entities.get(plan.type)?.fields.get(plan.field.field)

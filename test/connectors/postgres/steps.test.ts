@@ -3,7 +3,7 @@ import type { TestPostgres } from '../../support/postgres.js'
 import { startTestPostgres } from '../../support/postgres.js'
 import type { ContractData } from '../contract-data.js'
 import { connectorContract, type ContractHarness } from '../contract.js'
-import { dataOfStore, dataWithVectorsIn, STORES, stepsOver } from '../steps-data.js'
+import { dataOfStore, dataWithPartsIn, STORES, stepsOver } from '../steps-data.js'
 import { makeStores } from './contract-store.js'
 
 let server: TestPostgres
@@ -27,4 +27,4 @@ async function makeSteps(data: ContractData): Promise<ContractHarness> {
   }
 }
 
-connectorContract('steps over two databases of PostgreSQL, where vectors lie apart from their rows', makeSteps, { data: dataWithVectorsIn('other') })
+connectorContract('steps over two databases of PostgreSQL, where some fields lie apart from their rows', makeSteps, { data: dataWithPartsIn('other') })
