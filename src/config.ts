@@ -103,6 +103,7 @@ export interface Limits {
   readonly nestedRows: number
   readonly groups: number
   readonly seriesBuckets: number
+  readonly steps: number
   /** Elements of all lists among the variables; those in the document are bounded by its tokens. */
   readonly listValues: number
   /** Conditions of an operation; one on a relation counts as several. */
@@ -426,6 +427,7 @@ const LIMITS = {
     shown: '10000',
     about: 'Buckets that the range of a series touches, and that one series field lists for all of its groups.',
   }),
+  steps: key('steps', count({ unit: 'steps', min: 1, max: 100 }), { fallback: 10, shown: '10', about: 'Steps of a traversal (`related`).' }),
   listValues: key('listValues', count({ unit: 'values', min: 1, max: 100_000 }), {
     fallback: 5_000,
     shown: '5000',

@@ -14,6 +14,7 @@ export type Capability =
   | 'nested'
   | 'aggregate'
   | 'series'
+  | 'traverse'
   | 'search'
   | 'masks'
   | 'cancel'

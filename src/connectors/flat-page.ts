@@ -113,6 +113,7 @@ function rowJson({ organization, entity }: PageReading, { type, fields }: RowSel
       case 'list':
       case 'aggregate':
       case 'series':
+      case 'traversal':
       case 'reference':
         return [field.responseKey, 'null'] // others than absent ones were refused
     }

@@ -7,6 +7,7 @@ import type { BuiltinScalar, Catalog, EntityType, Field, ToManyField, ToOneField
 import { ORGANIZATION_FIELD } from '../query/catalog.js'
 import { screamingSnakeCase } from '../query/name.js'
 import { hasSeries, SERIES_DEFINITIONS, seriesArguments, seriesDefinitions, seriesFieldName, seriesFields, seriesRootName } from './api-series.js'
+import { RELATED_DEFINITIONS, RELATED_FIELD, relatedDefinitions, relatedField, type StepRelation, stepsOf } from './api-traversal.js'
 import { DURATION_TYPE, SCALAR_TYPES } from './scalars.js'
 
 /** The schema of the API; it resolves nothing by itself. */
@@ -41,6 +42,8 @@ export interface TypeIndex {
   readonly groupFields: ReadonlyMap<string, string>
   /** By value of the enum `…VectorField`. */
   readonly vectorFields: ReadonlyMap<string, string>
+  /** By value of the enum `…RelatedVia`: the relations of one step. */
+  readonly steps: ReadonlyMap<string, readonly StepRelation[]>
 }
 
 export type RowApiField =
@@ -53,6 +56,8 @@ export type RowApiField =
   | { readonly kind: 'aggregate'; readonly field: ToManyField }
   /** Series of the rows that the relation leads to. */
   | { readonly kind: 'series'; readonly field: ToManyField }
+  /** Rows that are some steps away. */
+  | { readonly kind: 'traversal' }
 
 export function apiIndex(catalog: Catalog): ApiIndex {
   const entities = [...catalog.entities.values()]
@@ -68,7 +73,12 @@ export function apiIndex(catalog: Catalog): ApiIndex {
     types: new Map(
       entities.map((entity) => [
         entity.name,
-        { fields: new Map(rowApiFields(entity, catalog)), groupFields: new Map(groupFields(entity)), vectorFields: new Map(vectorFields(entity)) },
+        {
+          fields: new Map(rowApiFields(entity, catalog)),
+          groupFields: new Map(groupFields(entity)),
+          vectorFields: new Map(vectorFields(entity)),
+          steps: new Map(stepsOf(entity, catalog)),
+        },
       ]),
     ),
   }
@@ -89,7 +99,7 @@ export const COMMON_ROOTS: readonly string[] = ['node', 'nodes', 'organizations'
 /** The types of the API besides those of the entities and enums, with those that later parts of the API will take. */
 export const COMMON_TYPES: readonly string[] = [
   ...['Query', 'Mutation', 'Subscription', 'Node', 'Organization', 'PageInfo', 'Order', 'TimeUnit', 'OnForbidden', 'OnUnavailable'],
-  ...['NearestTo', 'VectorMetric', 'TimeRange', 'Fill'],
+  ...['NearestTo', 'VectorMetric', 'TimeRange', 'Fill', 'RelationDirection'],
   ...['ID', 'String', 'Int', 'Float', 'Boolean', 'BigInt', 'Decimal', 'DateTime', 'LocalDateTime', 'Date', 'UUID', 'JSON', 'Duration', 'Vector'].flatMap(
     (name) => [name, `${name}Filter`, `${name}ListFilter`],
   ),
@@ -124,7 +134,7 @@ const ENTITY_SUFFIXES: readonly string[] = [
     'Extreme',
   ],
   ...['Having', 'SumHaving', 'AvgHaving', 'GroupOrderBy', 'GroupKeyOrder', 'MeasureOrderBy'],
-  ...['VectorField', 'Nearest', 'NearestEdge', 'Series', 'Bucket'],
+  ...['VectorField', 'Nearest', 'NearestEdge', 'Series', 'Bucket', 'Related', 'RelatedEdge', 'RelatedVia'],
 ]
 
 function rowApiFields(entity: EntityType, catalog: Catalog): readonly [string, RowApiField][] {
@@ -142,7 +152,8 @@ function rowApiFields(entity: EntityType, catalog: Catalog): readonly [string, R
     }
   })
   const series = seriesFields(entity, catalog).map(([name, field]): [string, RowApiField] => [name, { kind: 'series', field }])
-  return [['id', { kind: 'id' }], ['organization', { kind: 'organization' }], ...fields, ...series]
+  const related: [string, RowApiField][] = stepsOf(entity, catalog).length === 0 ? [] : [[RELATED_FIELD, { kind: 'traversal' }]]
+  return [['id', { kind: 'id' }], ['organization', { kind: 'organization' }], ...fields, ...series, ...related]
 }
 
 /** The field beside a list that gives its groups. */
@@ -246,6 +257,7 @@ function apiDefinitions(catalog: Catalog): string {
     ...[...catalog.enums.values()].map((type) => `${description(type.description)}enum ${type.name} { ${type.values.join(' ')} }`),
     ...filterDefinitions(catalog),
     ...(entities.some(hasSeries) ? [SERIES_DEFINITIONS] : []),
+    ...(entities.some((entity) => stepsOf(entity, catalog).length > 0) ? [RELATED_DEFINITIONS] : []),
   ].join('\n')
 }
 
@@ -339,12 +351,14 @@ interface Context {
 }
 
 function entityDefinitions(entity: EntityType, context: Context): string {
+  const steps = stepsOf(entity, context.catalog).map(([value]) => value)
   return [
     rowDefinitions(entity, context),
     whereDefinitions(entity),
     orderDefinition(entity, context),
     aggregateDefinitions(entity),
     nearestDefinitions(entity),
+    ...(steps.length === 0 ? [] : [relatedDefinitions(entity, steps)]),
   ].join('\n')
 }
 
@@ -361,6 +375,7 @@ function rowDefinitions(entity: EntityType, { catalog, sortable }: Context): str
   ${aggregateFieldName(field)}(${aggregateArguments(field.target)}): ${field.target}Aggregate${seriesField(field, catalog)}`
     }
   })
+  if (stepsOf(entity, catalog).length > 0) fields.push(relatedField(entity))
   return `${description(entity.description)}type ${name} implements Node {
   "Unique over all owners and types; opaque and stable. Made from the key as the caller sees it."
   id: ID!

@@ -1,6 +1,6 @@
 /** From merged rows to the JSON text of a root field. Row texts pass through as the store wrote them. Pure. */
 import { byteText, type ByteText, textOf } from '../connectors/texts.js'
-import type { ConnectionField, ListPlan, PageInfoField, RowSelection, SeriesPlan } from '../query/plan.js'
+import type { ConnectionField, ListPlan, PageInfoField, RowSelection, SeriesPlan, Traversal } from '../query/plan.js'
 import { valueJson } from '../query/value.js'
 import type { Page } from './merge.js'
 import type { Pieces } from './pieces.js'
@@ -185,6 +185,7 @@ function collectNested(list: ListPlan, into: Map<string, ListPlan>, series: Map<
     for (const field of row.fields) {
       if (field.kind === 'toOne') visitRow(field.row)
       if (field.kind === 'series') series.set(field.series.path, field.series)
+      if (field.kind === 'traversal') for (const own of nodesOf(field.traversal)) visitRow(own)
       if (field.kind === 'list') {
         into.set(field.list.path, field.list)
         collectNested(field.list, into, series)
@@ -195,6 +196,10 @@ function collectNested(list: ListPlan, into: Map<string, ListPlan>, series: Map<
     if (field.kind === 'nodes') visitRow(field.row)
     if (field.kind === 'edges') for (const edge of field.fields) if (edge.kind === 'node') visitRow(edge.row)
   }
+}
+
+function nodesOf({ fields }: Traversal): readonly RowSelection[] {
+  return fields.flatMap((field) => (field.kind === 'edges' ? field.fields.flatMap((edge) => (edge.kind === 'node' ? [edge.row] : [])) : []))
 }
 
 /** Replaces each raw cursor (U+0001, JSON list of path and texts, U+0002) by its sealed text. A raw control character cannot be in JSON otherwise. */

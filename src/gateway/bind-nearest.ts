@@ -1,5 +1,5 @@
 /** Searches: the rows whose vectors are nearest to a vector, or to that of a text or a row. */
-import type { FieldNode, GraphQLObjectType, SelectionSetNode } from 'graphql'
+import type { FieldNode, GraphQLObjectType } from 'graphql'
 import { invariant } from '../errors.js'
 import type { EntityType, ValueField, VectorMetric } from '../query/catalog.js'
 import type { ConnectionField, EdgeField, ListPlan, RowSelection } from '../query/plan.js'
@@ -7,17 +7,10 @@ import type { Operand, Predicate } from '../query/predicate.js'
 import { ONE } from './bind-aggregate.js'
 import { whereOf } from './bind-where.js'
 import type { BoundRoot, CostNode, FieldUse, Pivot, RootBase } from './bound-plan.js'
-import { type Binding, fieldsOf, firstOf, operandOf, optionalOperand, present, refuse, selectionsOf } from './document.js'
+import { type BindRow, type Binding, fieldsOf, firstOf, operandOf, optionalOperand, present, refuse, selectionsOf } from './document.js'
 import { type Input, slot } from './input.js'
 
 /** As `bindRow` of `bind.ts`. */
-type BindRow = (
-  entity: EntityType,
-  selections: readonly SelectionSetNode[],
-  path: string,
-  context: Binding,
-) => { readonly row: RowSelection; readonly nested: readonly CostNode[] }
-
 /** What a search costs beyond its rows: every row of the view may have to be looked at. */
 const SEARCH_COST = 20
 

@@ -12,6 +12,7 @@ import { and, type Operand, type Predicate, type Scalar } from '../query/predica
 import { bindAggregate, COUNT_COST, ONE } from './bind-aggregate.js'
 import { bindNearest } from './bind-nearest.js'
 import { bindSeries } from './bind-series.js'
+import { bindTraversal } from './bind-traversal.js'
 import { orderOf, whereOf } from './bind-where.js'
 import type { BoundPlan, BoundRoot, CostNode, FieldUse, RootBase } from './bound-plan.js'
 import {
@@ -262,6 +263,13 @@ function bindRow(
     } else if (name === 'organization') fields.push({ kind: 'organization', responseKey })
     else {
       const entry = context.index.types.get(entity.name)?.fields.get(name)
+      if (entry?.kind === 'traversal') {
+        const args = argumentsOf(node, object.getFields()[name]?.args ?? [], context)
+        const { traversal, costs } = bindTraversal(entity, nodes, args, `${path}.${responseKey}`, bindRow, context)
+        fields.push({ kind: 'traversal', responseKey, traversal })
+        nested.push(...costs)
+        continue
+      }
       const field = entry && 'field' in entry ? entry.field : undefined
       if (!entry || !field) {
         fields.push({ kind: 'absent', responseKey })

@@ -48,7 +48,7 @@ export type BoundRoot =
 /** What must hold of a value in each request, beyond its type. */
 export interface ValueCheck {
   readonly operand: Operand
-  readonly kind: 'rows' | 'nestedRows' | 'likePattern' | 'ids' | 'nearestRows' | 'fraction' | { readonly dimensions: number }
+  readonly kind: 'rows' | 'nestedRows' | 'likePattern' | 'ids' | 'nearestRows' | 'steps' | 'fraction' | { readonly dimensions: number }
   readonly argument: string
 }
 

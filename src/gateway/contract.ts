@@ -22,6 +22,7 @@ import { ID_FIELD, ORGANIZATION_FIELD } from '../query/catalog.js'
 import { lowerFirst, pluralOf } from '../query/name.js'
 import { aggregateFieldName, COMMON_ROOTS, COMMON_TYPES, entityTypeNames, enumTypeNames, groupFields, rootNames, vectorFields } from './api-schema.js'
 import { hasSeries, seriesFields, seriesRootName } from './api-series.js'
+import { RELATED_FIELD, stepsOf } from './api-traversal.js'
 
 export interface ContractSource {
   /** The file's name, for messages. */
@@ -180,6 +181,7 @@ class ContractReader {
     }
     this.checkInverses(catalog)
     this.checkSeriesFields(catalog)
+    this.checkSteps(catalog)
     this.checkRootNames(catalog)
     this.checkTypeNames(catalog)
     return catalog
@@ -359,6 +361,20 @@ class ContractReader {
         const node = this.objects.get(entity.name)?.fields?.find((candidate) => candidate.name.value === field.name)
         this.mistakes.add(`\`${entity.name}.${field.name}\`: \`${field.target}.${field.inverse}\` is no relation to one \`${entity.name}\``, node ?? null)
       }
+    }
+  }
+
+  private checkSteps(catalog: Catalog): void {
+    for (const entity of catalog.entities.values()) {
+      const steps = stepsOf(entity, catalog).map(([value, step]): [string, string] => [value, step.map(({ field }) => `\`${field}\``).join(' then ')])
+      const node = this.objects.get(entity.name)?.name ?? null
+      if (steps.length > 0 && entity.fields.has(RELATED_FIELD))
+        this.mistakes.add(
+          `\`${entity.name}.${RELATED_FIELD}\`: the name is generated for rows that are some steps away over ${steps[0]?.[1] ?? ''}; choose another`,
+          node,
+        )
+      for (const [value, ways] of duplicates(steps))
+        this.mistakes.add(`\`${entity.name}\`: ${ways.join(' and ')} would both be \`${value}\` in \`${entity.name}RelatedVia\``, node)
     }
   }
 

@@ -3,9 +3,10 @@ import type { FieldNode, GraphQLInputType, GraphQLObjectType, GraphQLSchema, Sel
 import { Kind } from 'graphql'
 import { GatewayError, invariant } from '../errors.js'
 import type { Catalog, EntityType } from '../query/catalog.js'
+import type { RowSelection } from '../query/plan.js'
 import type { Operand } from '../query/predicate.js'
 import type { ApiIndex } from './api-schema.js'
-import type { FieldUse, ValueCheck } from './bound-plan.js'
+import type { CostNode, FieldUse, ValueCheck } from './bound-plan.js'
 import { type Input, inputOf, type Place, placeOf, type Slot } from './input.js'
 import type { Operation } from './operation.js'
 
@@ -24,6 +25,14 @@ export interface Binding extends BindParts {
   uses: FieldUse[]
   terms: number
 }
+
+/** Selections of a row, which may stand wherever rows do. */
+export type BindRow = (
+  entity: EntityType,
+  selections: readonly SelectionSetNode[],
+  path: string,
+  context: Binding,
+) => { readonly row: RowSelection; readonly nested: readonly CostNode[] }
 
 /** Fields of merged selection sets by response key, in the order of the answer (GraphQL specification, section 6.3.2, CollectFields). */
 export function fieldsOf(selections: readonly SelectionSetNode[], type: GraphQLObjectType, context: Binding): ReadonlyMap<string, FieldNode[]> {

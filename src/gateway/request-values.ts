@@ -36,6 +36,9 @@ export function checkValues(bound: BoundPlan, slots: readonly (Scalar | readonly
     } else if (kind === 'nearestRows') {
       if (typeof value !== 'number' || value < 1 || value > limits.pageRows)
         throw new GatewayError('BAD_USER_INPUT', `not between 1 and ${limits.pageRows}`, { argument })
+    } else if (kind === 'steps') {
+      if (typeof value !== 'number' || value < 1 || value > limits.steps)
+        throw new GatewayError('BAD_USER_INPUT', `not between 1 and ${limits.steps}`, { argument })
     } else if (kind === 'fraction') {
       if (typeof value !== 'number' || value < 0 || value > 1) throw new GatewayError('BAD_USER_INPUT', 'not between 0 and 1', { argument })
     } else {

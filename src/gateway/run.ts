@@ -49,6 +49,8 @@ export interface EngineLimits {
   readonly groups: number
   /** Of a series: buckets that its range may touch, and pairs of group and bucket that it may list. */
   readonly seriesBuckets: number
+  /** Of a traversal. */
+  readonly steps: number
   readonly conditions: number
   readonly listValues: number
   readonly cost: number

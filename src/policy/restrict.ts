@@ -2,7 +2,7 @@
 import { invariant } from '../errors.js'
 import type { OrganizationBinding } from '../query/binding.js'
 import type { Catalog } from '../query/catalog.js'
-import type { AggregatePlan, AuthorizedPlan, ListPlan, PageStart, Plan, ReadableView, RowSelection, SeriesPlan } from '../query/plan.js'
+import type { AggregatePlan, AuthorizedPlan, ListPlan, PageStart, Plan, ReadableView, RowSelection, SeriesPlan, Traversal } from '../query/plan.js'
 import type { Predicate } from '../query/predicate.js'
 import type { OwnerGrant } from './authority.js'
 import { viewField } from './authorize.js'
@@ -86,6 +86,16 @@ function visitRow(row: RowSelection, types: Set<string>, catalog: Catalog): void
     if (field.kind === 'list') visitList(field.list, types, catalog)
     if (field.kind === 'aggregate') visitAggregate(field.aggregate, types, catalog)
     if (field.kind === 'series') visitSeries(field.series, types, catalog)
+    if (field.kind === 'traversal') visitTraversal(field.traversal, types, catalog)
+  }
+}
+
+function visitTraversal({ type, via, where, fields }: Traversal, types: Set<string>, catalog: Catalog): void {
+  types.add(type)
+  via.reduce((from, field) => visitTarget(from, field, types, catalog), type)
+  visitPredicate(where, type, types, catalog)
+  for (const field of fields) {
+    if (field.kind === 'edges') for (const edge of field.fields) if (edge.kind === 'node') visitRow(edge.row, types, catalog)
   }
 }
 

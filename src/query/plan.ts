@@ -25,6 +25,8 @@ export type RowField =
   | { readonly kind: 'list'; readonly responseKey: string; readonly field: string; readonly list: ListPlan }
   | { readonly kind: 'aggregate'; readonly responseKey: string; readonly field: string; readonly aggregate: AggregatePlan }
   | { readonly kind: 'series'; readonly responseKey: string; readonly field: string; readonly series: SeriesPlan }
+  /** Rows that are some steps away. Null where a relation of the step may not be seen at all. */
+  | { readonly kind: 'traversal'; readonly responseKey: string; readonly traversal: Traversal }
   /** A field that a foreign service fills by key later; null here. */
   | { readonly kind: 'absent'; readonly responseKey: string }
   /**
@@ -90,6 +92,32 @@ export interface ListPlan {
   /** Names this list among all of the document, so that each finds its own start: the path of response keys, with dots between them. */
   readonly path: string
 }
+
+/**
+ * Rows of a type that can be reached from a row of it, by steps that each lead to a row of the type again: those with the fewest steps first, then by key. Every row and every relation
+ * on the way is one of the readable view, so that nothing hidden is passed through. The row itself is not among them.
+ */
+export interface Traversal {
+  readonly type: string
+  /** Relations of one step: to a row of the type, or to many rows between, and from each of these to one row of the type. */
+  readonly via: readonly string[]
+  /** `in`: against the relations. */
+  readonly direction: 'out' | 'in' | 'both'
+  /** Steps at most, an Int that is at least 1. */
+  readonly depth: Operand
+  /** What rows are shown; those on the way may be any. */
+  readonly where: Predicate
+  readonly limit: Operand
+  readonly fields: readonly TraversalField[]
+}
+export type TraversalField =
+  | { readonly kind: 'typename'; readonly responseKey: string }
+  | { readonly kind: 'edges'; readonly responseKey: string; readonly fields: readonly TraversalEdgeField[] }
+export type TraversalEdgeField =
+  | { readonly kind: 'typename'; readonly responseKey: string }
+  /** The least number of steps. */
+  | { readonly kind: 'depth'; readonly responseKey: string }
+  | { readonly kind: 'node'; readonly responseKey: string; readonly row: RowSelection }
 
 export type TimeUnit = 'HOUR' | 'DAY' | 'WEEK' | 'MONTH' | 'QUARTER' | 'YEAR'
 export interface GroupKey {

@@ -25,6 +25,9 @@ import type {
   SeriesMeasure,
   SeriesPlan,
   TimeUnit,
+  Traversal,
+  TraversalEdgeField,
+  TraversalField,
   ViewField,
 } from '../../src/query/plan.js'
 import type { CompareOp, Operand, Predicate, Scalar } from '../../src/query/predicate.js'
@@ -375,7 +378,54 @@ export class Draw {
         else fields.push({ kind: 'list', responseKey, field: field.name, list: this.list(field.target, grant, at) })
       }
     }
+    if (this.capabilities.has('traverse') && depth > 0 && this.chance(15)) fields.push(...this.traversal(entity, grant, { depth: depth - 1, path }))
     return { type, fields: fields.length === 0 ? [{ kind: 'id', responseKey: this.key() }] : fields }
+  }
+
+  /** All rows, each with what is some steps away; null where no steps lead back to the type. */
+  traversals(root: string, grant: OwnerGrant): Plan | null {
+    const [field] = this.traversal(this.entity(root), grant, { depth: 0, path: 'root.nodes' })
+    if (!field) return null
+    const row: RowSelection = { type: root, fields: [{ kind: 'id', responseKey: 'id' }, field] }
+    const page = { where: { kind: 'all' }, order: [], search: null, limit: { kind: 'constant', value: 1_000 }, backward: false, cursor: null } as const
+    return { kind: 'list', withKeys: true, list: { type: root, ...page, fields: [{ kind: 'nodes', responseKey: 'nodes', row }], path: 'root' } }
+  }
+
+  /** Relations that lead from a type back to it: one, or two with another type of the same store between. */
+  private waysBack(entity: EntityType, field: Field): readonly (readonly string[])[] {
+    if (field.kind === 'value') return []
+    if (field.target === entity.name) return [[field.name]]
+    if (this.storeOf(field.target) !== this.storeOf(entity.name)) return []
+    const others = [...this.entity(field.target).fields.values()]
+    return others.flatMap((other) => (other.kind !== 'value' && other.target === entity.name ? [[field.name, other.name]] : []))
+  }
+
+  private storeOf(type: string): string {
+    const bound = this.data.binding.types.get(type)
+    return bound?.kind === 'table' ? bound.store : ''
+  }
+
+  private traversal(entity: EntityType, grant: OwnerGrant, { depth, path }: { readonly depth: number; readonly path: string }): RowField[] {
+    const ways = [...entity.fields.values()].flatMap((field) => this.waysBack(entity, field))
+    if (ways.length === 0) return []
+    const responseKey = this.key()
+    const fields = this.some(['typename', 'edges', 'edges'] as const, 70).map((kind): TraversalField => {
+      const key = this.key()
+      if (kind === 'typename') return { kind, responseKey: key }
+      const members = this.some(['typename', 'depth', 'node', 'node'] as const, 60).map((member): TraversalEdgeField => {
+        const inner = this.key()
+        if (member !== 'node') return { kind: member, responseKey: inner }
+        return { kind: member, responseKey: inner, row: this.row(entity.name, grant, { depth, path: `${path}.${responseKey}.${key}.${inner}` }) }
+      })
+      return { kind, responseKey: key, fields: members }
+    })
+    const traversal: Traversal = {
+      ...{ type: entity.name, via: this.pick(ways), direction: this.pick(['out', 'in', 'both'] as const), fields },
+      depth: this.operand(this.pick([1, 2, 3, 6])),
+      where: this.where(entity, grant, this.count(0, 1)),
+      limit: this.operand(this.pick([0, 1, 3, 100])),
+    }
+    return [{ kind: 'traversal', responseKey, traversal }]
   }
 
   private key(): string {

@@ -126,6 +126,26 @@ export function connectorContract(name: string, makeHarness: MakeHarness, { data
       }
     })
 
+    describe('random traversals', () => {
+      it('give the same bytes as in memory, whatever is hidden on the way', async () => {
+        if (!harness.connector.capabilities.has('traverse')) return
+        let walked = 0
+        await holds(
+          fc.asyncProperty(fc.gen(), async (g) => {
+            const draw = new Draw(g, data, harness.connector.capabilities)
+            const root = draw.pick(['Thing', 'Person', 'Place'])
+            const grant = draw.grant(root)
+            const plan = draw.traversals(root, grant)
+            if (!plan) return
+            const asked = { plan: authorized(plan, grant, data), values: { slots: draw.slots, claims: draw.claims() } }
+            await same([asked])
+            walked += 1
+          }),
+        )
+        expect(walked).toBeGreaterThan(RUNS / 2)
+      }, 600_000)
+    })
+
     describe('values', () => {
       it('keep their meaning whatever text they are, as value of a parameter and in every answer', async () => {
         const texts = fc.string({ unit: 'binary' }).filter((text) => !text.includes('\0'))

@@ -108,6 +108,7 @@ export const LIMITS: EngineLimits = {
   nestedRows: 100,
   groups: 1_000,
   seriesBuckets: 1_000,
+  steps: 10,
   conditions: 100,
   listValues: 5_000,
   cost: 50_000,

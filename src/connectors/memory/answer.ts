@@ -19,6 +19,8 @@ import type {
   PageStart,
   RowField,
   RowSelection,
+  Traversal,
+  TraversalEdgeField,
 } from '../../query/plan.js'
 import type { Operand } from '../../query/predicate.js'
 import { jsonString, listJson, valueJson } from '../../query/value.js'
@@ -28,6 +30,7 @@ import { startOfUnit, startOfUnitIn } from './calendar.js'
 import type { Reading, ViewRow } from './row.js'
 import { searchScore } from './score.js'
 import { seriesTexts } from './series.js'
+import { type Reached, rowsReached } from './traversal.js'
 
 /** What a root field asks of this store. */
 export function answer(reading: Reading): Chunk {
@@ -191,6 +194,8 @@ function rowFieldJson(reading: Reading, type: string, field: RowField, row: View
     }
     case 'reference':
       throw new Error(STEPS)
+    case 'traversal':
+      return traversalJson(reading, field.traversal, row)
     case 'toOne': {
       const [target] = row.shows(field.field) ? row.related(field.field) : []
       return target ? rowJson(reading, field.row, target) : 'null'
@@ -210,6 +215,30 @@ function rowFieldJson(reading: Reading, type: string, field: RowField, row: View
     case 'series':
       // For the gateway to combine and fill: see `Chunk`.
       return row.shows(field.field) ? `\x03${JSON.stringify([field.series.path, ...seriesTexts(reading, field.series, row.related(field.field))])}\x04` : 'null'
+  }
+}
+
+/** Null where a relation of the step is absent: of that the caller may not even know where it leads. */
+function traversalJson(reading: Reading, traversal: Traversal, start: ViewRow): string {
+  const reached = rowsReached(reading, traversal, start)
+  if (!reached) return 'null'
+  const fitting = reached.filter(({ row }) => fits(traversal.where, row, reading.values))
+  fitting.sort((a, b) => a.depth - b.depth || compareKeys(a.row, a.row.keyTexts(), b.row.keyTexts()))
+  const shown = fitting.slice(0, limitOf(reading, traversal.limit))
+  return objectJson(traversal.fields, (field) => {
+    if (field.kind === 'typename') return jsonString(`${traversal.type}Related`)
+    return `[${shown.map((each) => objectJson(field.fields, (member) => reachedJson(reading, traversal, each, member))).join(',')}]`
+  })
+}
+
+function reachedJson(reading: Reading, { type }: Traversal, { row, depth }: Reached, field: TraversalEdgeField): string {
+  switch (field.kind) {
+    case 'typename':
+      return jsonString(`${type}RelatedEdge`)
+    case 'depth':
+      return String(depth)
+    case 'node':
+      return rowJson(reading, field.row, row)
   }
 }
 

@@ -31,6 +31,7 @@ export class MemoryConnector implements Connector<AuthorizedPlan> {
     'nested',
     'aggregate',
     'series',
+    'traverse',
     'search',
     'masks',
     'orderRelation',

@@ -133,6 +133,7 @@ function rowOutput(selection: RowSelection, reader: Reader): Output {
         return { kind: 'value', responseKey, value: value(field.field) }
       case 'aggregate':
       case 'series':
+      case 'traversal':
       case 'reference':
         throw unclaimed(field.kind, reader.organization)
       case 'toOne':

@@ -84,6 +84,9 @@ function selectedFields({ fields }: RowSelection, view: ReadableView, organizati
       case 'series':
         if (shownField(view, field.field).kind === 'absent') return []
         throw unclaimed(field.kind, organization)
+      case 'traversal':
+        if (shownField(view, field.traversal.via[0] ?? '').kind === 'absent') return []
+        throw unclaimed(field.kind, organization)
       case 'reference':
         throw unclaimed(field.kind, organization)
     }

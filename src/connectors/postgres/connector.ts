@@ -4,7 +4,7 @@ import type pg from 'pg'
 import type { Signal } from '../../abort.js'
 import { GatewayError, invariant } from '../../errors.js'
 import { emptyGroups, groupTexts, releasedGroups } from '../../query/aggregate.js'
-import type { AuthorizedPlan, RowSelection } from '../../query/plan.js'
+import type { AuthorizedPlan, RowField, RowSelection } from '../../query/plan.js'
 import { ALL, type Operand } from '../../query/predicate.js'
 import type { Answer, Capability, Chunk, Connector, ExecuteOptions, Statement, Values } from '../connector.js'
 import { encodeParameters, valueOf } from '../sql/parameter.js'
@@ -68,6 +68,7 @@ export class PostgresConnector implements Connector<PostgresNative> {
     'nested',
     'aggregate',
     'series',
+    'traverse',
     'search',
     'masks',
     'orderRelation',
@@ -225,8 +226,10 @@ function isLookup({ plan, views, catalog }: AuthorizedPlan): boolean {
 }
 
 function isFlat({ fields }: RowSelection): boolean {
-  return fields.every((field) => (field.kind === 'toOne' ? isFlat(field.row) : field.kind !== 'list' && field.kind !== 'aggregate' && field.kind !== 'series'))
+  return fields.every((field) => (field.kind === 'toOne' ? isFlat(field.row) : !MADE_OF_MANY.has(field.kind)))
 }
+
+const MADE_OF_MANY: ReadonlySet<RowField['kind']> = new Set(['list', 'aggregate', 'series', 'traversal'])
 
 function emptyChunk({ hasTotal, aggregate }: EmptyAnswer, values: Values): Chunk {
   if (!aggregate) return { count: 0, texts: [], keys: [], totalCount: hasTotal ? 0 : null }

@@ -10,6 +10,7 @@ import { constant, EMPTY, join, name, parameter, sql } from './fragment.js'
 import { asked, formatted, type Json, type Member, objectJson } from './object-json.js'
 import { isAbsent, keyValues, pageOf, sortTerms, type ViewScope } from './page.js'
 import { seriesJson } from './series.js'
+import { traversalJson } from './traversal.js'
 
 export function rowJson(row: RowSelection, scope: ViewScope, compiled: Compilation): Json {
   const members = row.fields.map((field): Member => ({ key: field.responseKey, value: memberValue(field, row, scope, compiled) }))
@@ -30,6 +31,8 @@ function memberValue(field: RowField, row: RowSelection, scope: ViewScope, compi
       return scope.view.fields.get(field.field)?.kind === 'absent' ? NULL_JSON : jsonOf(fieldValue(scope, field.field, compiled))
     case 'reference':
       return referenceJson(field, scope, compiled)
+    case 'traversal':
+      return traversalJson(field.traversal, scope, rowJson, compiled)
     case 'toOne':
     case 'list':
     case 'aggregate':

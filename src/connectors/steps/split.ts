@@ -12,6 +12,8 @@ import type {
   RowField,
   RowSelection,
   StepPlan,
+  Traversal,
+  TraversalField,
 } from '../../query/plan.js'
 import { partType, withParts } from '../../query/part.js'
 import { planOver } from '../../query/plan.js'
@@ -174,6 +176,8 @@ class Splitting {
         return this.leaves(type, field.field) ? this.place(type, field) : this.within(field)
       case 'value':
         return this.partOf(type, field.field) ? this.valueElsewhere(type, field) : field
+      case 'traversal':
+        return { ...field, traversal: this.traversal(field.traversal) }
       case 'typename':
       case 'id':
       case 'organization':
@@ -181,6 +185,19 @@ class Splitting {
       case 'reference':
         return field
     }
+  }
+
+  private traversal(traversal: Traversal): Traversal {
+    let at = traversal.type
+    for (const field of traversal.via) {
+      if (this.leaves(at, field)) throw this.refused('a traversal')
+      at = this.relation(at, field).target
+    }
+    const fields = traversal.fields.map((field): TraversalField => {
+      if (field.kind !== 'edges') return field
+      return { ...field, fields: field.fields.map((edge) => (edge.kind === 'node' ? { ...edge, row: this.row(edge.row) } : edge)) }
+    })
+    return { ...traversal, where: this.condition(traversal.where, traversal.type), fields }
   }
 
   private within(field: RelationField): RelationField {
