@@ -10,6 +10,8 @@ export default {
   },
   // Processes that are started and killed take two minutes: `npm run test:processes`, which `.ci/run` does too.
   testPathIgnorePatterns: ['/node_modules/', '/test/(cli/demo/(embedded-postgres|postgres-binaries)|cli/serve-workers|journeys/kill)\\.test\\.ts$'],
+  globalSetup: '<rootDir>/test/support/run-folder.js',
+  globalTeardown: '<rootDir>/test/support/run-folder-end.js',
   testTimeout: 30_000,
   maxWorkers: 2,
 }

@@ -1,7 +1,9 @@
+import { execFile } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
-import { mkdtemp, rm, statfs } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { existsSync } from 'node:fs'
+import { mkdtemp, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
+import { promisify } from 'node:util'
 import pg from 'pg'
 import { startPostgres } from '../../src/cli/demo/embedded-postgres.js'
 
@@ -23,15 +25,13 @@ export interface TestDatabase {
   url(user?: string): string
 }
 
-/** A file system in memory, where there is one: making databases there takes a fifth of the time. */
-const MEMORY = '/dev/shm'
-/** Bytes that the servers of a few tests at once take at most. */
-const ROOM_BYTES = 2 * 1024 ** 3
-
 /** One real PostgreSQL server in a temporary folder; `fsync` is off. Several databases in it are cheaper than several servers. */
 export async function startTestPostgres(settings: Readonly<Record<string, string>> = {}): Promise<TestPostgres> {
-  const directory = await mkdtemp(join((await hasRoom(MEMORY)) ? MEMORY : tmpdir(), 'concordat-test-'))
-  const server = await startPostgres({ directory, durability: 'disposable', settings }).catch(async (error: unknown) => {
+  const run = process.env['CONCORDAT_TEST_RUN']
+  if (run === undefined) throw new Error('the tests run by `test/run.js`')
+  const directory = await mkdtemp(join(run, 'server-'))
+  const started = copyCluster(run, directory).then(() => startPostgres({ directory, durability: 'disposable', settings }))
+  const server = await started.catch(async (error: unknown) => {
     await rm(directory, { recursive: true, force: true })
     throw error
   })
@@ -51,9 +51,20 @@ export async function startTestPostgres(settings: Readonly<Record<string, string
   }
 }
 
-async function hasRoom(folder: string): Promise<boolean> {
-  const room = await statfs(folder).catch(() => null)
-  return room !== null && room.bavail * room.bsize >= ROOM_BYTES
+/** A data folder that was made once in this run, which takes a second; whoever comes second to making it takes the first one's. */
+async function copyCluster(run: string, directory: string): Promise<void> {
+  const cluster = join(run, 'cluster')
+  if (!existsSync(cluster)) {
+    const maker = await mkdtemp(join(run, 'maker-'))
+    const server = await startPostgres({ directory: maker, durability: 'disposable' })
+    await server.stop()
+    await rename(join(maker, 'data'), cluster).catch((error: unknown) => {
+      if (!existsSync(cluster)) throw error
+    })
+    await rm(maker, { recursive: true, force: true })
+  }
+  // With its owner, who is another one where root runs the tests.
+  await promisify(execFile)('cp', ['-a', cluster, join(directory, 'data')])
 }
 
 /** Runs `work` on a connection of its own and closes it. */
