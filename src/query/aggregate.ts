@@ -7,7 +7,7 @@ import type { EntityType, ValueType } from './catalog.js'
 import { ORGANIZATION_FIELD } from './catalog.js'
 import type { Decimal } from './decimal.js'
 import { addDecimals, divideDecimal, floatQuotient, parseDecimal, printDecimal, printFloat } from './decimal.js'
-import { compareSortKeys, compareText, compareNullable } from './order.js'
+import { compareNullable, compareSortKeys, compareText, fitsOrder } from './order.js'
 import type { AggregatePlan, GroupField, GroupKey, GroupOrder, Having, Measure } from './plan.js'
 import type { Operand, Scalar } from './predicate.js'
 import { jsonString, operandSortKey, valueJson } from './value.js'
@@ -228,19 +228,7 @@ function holds({ type, sortKey }: Released, op: '=' | '<' | '<=' | '>' | '>=', v
   if (sortKey === null || value === null || typeof value === 'object') return false
   const operand = operandSortKey(type, null, value)
   if (operand === null) return false
-  const order = compareSortKeys(type, sortKey, operand)
-  switch (op) {
-    case '=':
-      return order === 0
-    case '<':
-      return order < 0
-    case '<=':
-      return order <= 0
-    case '>':
-      return order > 0
-    case '>=':
-      return order >= 0
-  }
+  return fitsOrder(op, compareSortKeys(type, sortKey, operand))
 }
 
 /** The order of released groups: as the plan says, then by the texts of the keys. */

@@ -6,7 +6,7 @@ import { invariant } from '../errors.js'
 import type { NativeType } from './binding.js'
 import type { EntityType, ValueField } from './catalog.js'
 import { jsonContains, parseJson } from './json-value.js'
-import { compareSortKeys } from './order.js'
+import { compareSortKeys, fitsOrder } from './order.js'
 import type { CompareOp, Operand, Predicate, Scalar } from './predicate.js'
 import { operandSortKey } from './value.js'
 
@@ -160,19 +160,7 @@ function isBeyondJsonb(text: string): boolean {
 
 function compared(field: ValueField, op: CompareOp, [value, operand]: readonly [FieldValue, string | null]): Truth {
   if (value === null || operand === null || isList(value)) return null
-  const order = compareSortKeys(field.type, value, operand)
-  switch (op) {
-    case '=':
-      return order === 0
-    case '<':
-      return order < 0
-    case '<=':
-      return order <= 0
-    case '>':
-      return order > 0
-    case '>=':
-      return order >= 0
-  }
+  return fitsOrder(op, compareSortKeys(field.type, value, operand))
 }
 
 /** Nulls among the elements of a stored list equal nothing. */

@@ -4,6 +4,7 @@
  */
 import type { ValueType } from './catalog.js'
 import { compareDecimalTexts } from './decimal.js'
+import type { CompareOp } from './predicate.js'
 
 /** What the comparator must know of one key of an order. */
 export interface SortKey {
@@ -86,4 +87,20 @@ function timeParts(text: string): { readonly year: number; readonly rest: string
   const year = Number(text.slice(0, end))
   // 1 BC is the year before 1 AD. Months and what follows run forward in both.
   return text.endsWith(' BC') ? { year: 1 - year, rest: text.slice(end, -3) } : { year, rest: text.slice(end) }
+}
+
+/** Whether two values, of which the first is `order` against the second (below zero: before it), fit the operator. */
+export function fitsOrder(op: CompareOp, order: number): boolean {
+  switch (op) {
+    case '=':
+      return order === 0
+    case '<':
+      return order < 0
+    case '<=':
+      return order <= 0
+    case '>':
+      return order > 0
+    case '>=':
+      return order >= 0
+  }
 }

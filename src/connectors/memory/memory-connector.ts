@@ -8,6 +8,7 @@ import type { AuthorizedPlan } from '../../query/plan.js'
 import type { Predicate } from '../../query/predicate.js'
 import { ALL } from '../../query/predicate.js'
 import type { Answer, Capability, Connector, ExecuteOptions, Statement } from '../connector.js'
+import { endedBy } from '../in-turn.js'
 import { answer } from './answer.js'
 import { handedOver } from './pieces.js'
 import { Reading } from './row.js'
@@ -71,7 +72,5 @@ export class MemoryConnector implements Connector<AuthorizedPlan> {
 }
 
 function endIfAborted(signal: Signal): void {
-  if (!signal.aborted) return
-  const reason: unknown = signal.reason
-  throw reason instanceof GatewayError ? reason : new GatewayError('SOURCE_TIMEOUT', 'the request is over', { cause: reason })
+  if (signal.aborted) throw endedBy(signal)
 }

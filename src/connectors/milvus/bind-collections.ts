@@ -5,8 +5,8 @@
 import type { ColumnBinding, OrganizationBinding, TableBinding } from '../../query/binding.js'
 import type { EntityType, ValueField, VectorMetric } from '../../query/catalog.js'
 import { snakeCase } from '../../query/name.js'
-import { operandSortKey } from '../../query/value.js'
 import { type CollectionInput, type CollectionMistake, collectionOf, type ConfiguredField, PART } from '../collections.js'
+import { type ColumnOrProblem, flatColumns, unboundField } from '../flat-binding.js'
 import type { CollectionDescription, FieldDescription } from './describe.js'
 import { INTEGER_BITS, milvusTypesOf } from './field-type.js'
 import { isPlainName } from './literal.js'
@@ -22,6 +22,8 @@ export function collectionsIn(store: string, input: Pick<CollectionInput, 'confi
   return [...new Set(places.flatMap((place) => (place?.kind === 'milvus' && place.store === store ? [place.collection] : [])))]
 }
 
+const NO_RELATIONS = 'a collection of Milvus has no relations; say `{ constant: null }`'
+
 interface Place {
   readonly entity: EntityType
   readonly store: string
@@ -35,7 +37,7 @@ export function bindMilvus(input: MilvusInput): { readonly types: OrganizationBi
   const types = new Map<string, TableBinding>()
   for (const entity of input.catalog.entities.values()) {
     const place = placeOf(entity, input, mistakes)
-    const columns = place && columnsOf(place, mistakes)
+    const columns = place && flatColumns(place, (field, settings) => columnOf(field, settings, place), NO_RELATIONS, mistakes)
     if (!place || !columns || !isWhole(place, columns, mistakes)) continue
     const { store, collection } = place
     types.set(entity.name, { kind: 'table', type: entity.name, store, schema: '', table: collection.name, columns, relations: new Map() })
@@ -54,23 +56,8 @@ function placeOf(entity: EntityType, input: MilvusInput, mistakes: CollectionMis
   return null
 }
 
-function columnsOf(place: Place, mistakes: CollectionMistake[]): ReadonlyMap<string, ColumnBinding> {
-  const columns = new Map<string, ColumnBinding>()
-  for (const field of place.entity.fields.values()) {
-    const settings = place.fields.get(field.name)
-    const refuse = (problem: string): void => void mistakes.push({ type: place.entity.name, field: field.name, problem })
-    if (field.kind === 'value') {
-      const column = settings?.kind === 'constant' ? constantOf(field, settings.value) : columnOf(field, settings, place)
-      if (typeof column === 'string') refuse(column)
-      else columns.set(field.name, column)
-    } else if (settings && (settings.kind !== 'constant' || settings.value !== null))
-      refuse('a collection of Milvus has no relations; say `{ constant: null }`')
-  }
-  return columns
-}
-
 /** A text says why there is none. */
-function columnOf(field: ValueField, settings: Exclude<ConfiguredField, { kind: 'constant' }> | undefined, { collection }: Place): ColumnBinding | string {
+function columnOf(field: ValueField, settings: Exclude<ConfiguredField, { kind: 'constant' }> | undefined, { collection }: Place): ColumnOrProblem {
   if (settings?.part !== undefined) return PART
   const [named, ...others] = settings?.columns ?? []
   if (others.length > 0) return 'a value has one field'
@@ -126,20 +113,13 @@ function metricsOf(index: FieldDescription['index']): Pick<Extract<ColumnBinding
   return index?.kind === 'FLAT' ? { nearBy: [], exactBy: metrics } : { nearBy: metrics, exactBy: [] }
 }
 
-function constantOf(field: ValueField, value: string | number | boolean | null): ColumnBinding | string {
-  if (value === null) return field.required ? 'a field with `!` has no null' : { kind: 'constant', value }
-  const text = field.list ? null : operandSortKey(field.type, null, value)
-  return text === null || field.type.name === 'JSON' ? `the constant is no value of \`${field.type.name}\`` : { kind: 'constant', value }
-}
-
 function isWhole({ entity, collection, uniqueKey }: Place, columns: ReadonlyMap<string, ColumnBinding>, mistakes: CollectionMistake[]): boolean {
   const refuse = (problem: string, field: string | null = null): boolean => {
     mistakes.push({ type: entity.name, field, problem })
     return false
   }
-  for (const field of entity.fields.values())
-    if (field.kind === 'value' && (field.required || entity.key.includes(field.name)) && !columns.has(field.name))
-      return refuse('a key or `!` field is not bound', field.name)
+  const unbound = unboundField(entity, columns)
+  if (unbound !== null) return refuse('a key or `!` field is not bound', unbound)
   const [name = '', ...others] = entity.key
   const key = columns.get(name)
   if (others.length > 0) return refuse('a collection of Milvus has a key of one field')

@@ -1,7 +1,8 @@
 /** Calls of Milvus' service over gRPC: each under a deadline, and cancelled at the server when its signal is aborted. */
 import type { MilvusClient } from '@zilliz/milvus2-sdk-node'
 import type { Signal } from '../../abort.js'
-import { endedBy, nonsense, RefusedError } from './driver-error.js'
+import { endedBy } from '../in-turn.js'
+import { nonsense, RefusedError } from './driver-error.js'
 
 export interface CallOptions {
   readonly signal: Signal

@@ -1,7 +1,7 @@
 /** One comparison of a field with a value: what Milvus is asked, or what is known without asking. No field of a row is null there. */
 import type { ColumnBinding, NativeType } from '../../query/binding.js'
 import type { ValueField } from '../../query/catalog.js'
-import { compareSortKeys } from '../../query/order.js'
+import { compareSortKeys, fitsOrder } from '../../query/order.js'
 import type { CompareOp, Scalar } from '../../query/predicate.js'
 import { operandSortKey } from '../../query/value.js'
 import { comparedNative, INTEGER_BITS } from './field-type.js'
@@ -29,7 +29,7 @@ export function comparison(of: Compared, op: CompareOp, scalar: Scalar): Truth {
   const { values } = of.column
   if (!values) return shownTruth(of, compared(of, op, sortKey))
   const stored = (fits: boolean): readonly string[] =>
-    [...values].flatMap(([text, name]) => (fitsOp(op, compareSortKeys(of.field.type, name, sortKey)) === fits ? [text] : []))
+    [...values].flatMap(([text, name]) => (fitsOrder(op, compareSortKeys(of.field.type, name, sortKey)) === fits ? [text] : []))
   return { isTrue: allOf([of.shown, oneOf(of.column, stored(true))]), isFalse: allOf([of.shown, oneOf(of.column, stored(false))]) }
 }
 
@@ -76,7 +76,7 @@ function compared({ field, column }: Compared, op: CompareOp, sortKey: string): 
   const bits = INTEGER_BITS.get(native)
   if (bits !== undefined) return comparedInteger(column, op, BigInt(sortKey), bits)
   if (native === 'Bool')
-    return anyOf(['true', 'false'].map((text) => (fitsOp(op, compareSortKeys(field.type, text, sortKey)) ? asked(column, '=', text) : NEVER)))
+    return anyOf(['true', 'false'].map((text) => (fitsOrder(op, compareSortKeys(field.type, text, sortKey)) ? asked(column, '=', text) : NEVER)))
   if (native === 'VarChar') return asked(column, op, textLiteral(sortKey))
   return native === 'Float' ? comparedSingle(column, op, Number(sortKey)) : comparedFloat(column, op, Number(sortKey))
 }
@@ -133,21 +133,6 @@ function itemLiteral(native: NativeType, text: string): string | null {
 
 function asked({ column }: Compared['column'], op: CompareOp, literal: string): Filter {
   return textFilter(`${nameText(column)} ${op === '=' ? '==' : op} ${literal}`)
-}
-
-function fitsOp(op: CompareOp, order: number): boolean {
-  switch (op) {
-    case '=':
-      return order === 0
-    case '<':
-      return order < 0
-    case '<=':
-      return order <= 0
-    case '>':
-      return order > 0
-    case '>=':
-      return order >= 0
-  }
 }
 
 const [BIGINT_MIN, BIGINT_MAX] = [-(2n ** 63n), 2n ** 63n - 1n]

@@ -1,13 +1,14 @@
 /** Milvus: the rows of one collection a statement, policy first, searched by their vectors. */
 import { MilvusClient } from '@zilliz/milvus2-sdk-node'
 import type { Signal } from '../../abort.js'
-import { GatewayError, invariant } from '../../errors.js'
+import { invariant } from '../../errors.js'
 import type { AuthorizedPlan } from '../../query/plan.js'
 import { ALL, type Predicate } from '../../query/predicate.js'
 import type { Answer, Capability, Chunk, Connector, ExecuteOptions, Statement } from '../connector.js'
+import { InTurn } from '../in-turn.js'
 import { answerOf } from './answer.js'
 import { type CollectionDescription, describeCollections } from './describe.js'
-import { codedError, endedBy } from './driver-error.js'
+import { codedError } from './driver-error.js'
 import { filled, printed } from './filter.js'
 import { type Reading, readingOf } from './reading.js'
 
@@ -31,9 +32,10 @@ const MESSAGE_BYTES = 128 * 1024 * 1024
 export class MilvusConnector implements Connector<MilvusNative> {
   readonly capabilities: ReadonlySet<Capability> = new Set<Capability>(['filter', 'order', 'limit', 'search', 'cancel'])
   private readonly client: MilvusClient
-  private underWay = 0
+  private readonly turns: InTurn
 
   constructor(private readonly options: MilvusOptions) {
+    this.turns = new InTurn(options.pool, codedError)
     this.client = new MilvusClient(clientConfig(options))
   }
 
@@ -50,21 +52,9 @@ export class MilvusConnector implements Connector<MilvusNative> {
 
   /** Statements run one after the other, each over its own moment of the data. Answers are whole: rows are few, and come in messages as it is. */
   async execute(statements: readonly Statement<MilvusNative>[], caller: string, options: ExecuteOptions): Promise<readonly Answer[]> {
-    if (options.signal.aborted) throw endedBy(options.signal)
-    const { max, waitingMax } = this.options.pool
-    if (this.underWay >= max + waitingMax) throw new GatewayError('SOURCE_BUSY', 'too many requests wait for a connection')
     for (const { native } of statements)
       invariant(native.kind === 'empty' || native.reading.caller === caller, 'a plan runs for the caller that it was made for')
-    this.underWay += 1
-    try {
-      const answers: Answer[] = []
-      for (const statement of statements) answers.push({ first: await this.answer(statement, options), rest: null })
-      return answers
-    } catch (error) {
-      throw codedError(error, options.signal)
-    } finally {
-      this.underWay -= 1
-    }
+    return this.turns.run(statements, options.signal, async (statement) => ({ first: await this.answer(statement, options), rest: null }))
   }
 
   isApproximate(native: MilvusNative): boolean {

@@ -1,6 +1,7 @@
 /** What the driver throws and the server refuses, as a code. Their words stay in `cause`. */
 import type { Signal } from '../../abort.js'
 import { GatewayError } from '../../errors.js'
+import { endedBy } from '../in-turn.js'
 
 /** Of gRPC. */
 const [DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED] = [4, 8]
@@ -26,11 +27,6 @@ export function codedError(error: unknown, signal: Signal): GatewayError {
   if (code === RESOURCE_EXHAUSTED || isWaiting || (error instanceof RefusedError && BUSY.has(error.kind)))
     return new GatewayError('SOURCE_BUSY', 'the store has too many requests under way', { cause: error })
   return new GatewayError('SOURCE_UNAVAILABLE', 'the store failed', { cause: error })
-}
-
-/** The reason of the signal where that is one of ours. */
-export function endedBy({ reason }: Signal): GatewayError {
-  return reason instanceof GatewayError ? reason : new GatewayError('SOURCE_TIMEOUT', 'the request is over', { cause: reason })
 }
 
 /** An answer that is not one to what was asked. */

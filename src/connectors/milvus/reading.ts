@@ -3,9 +3,9 @@ import { invariant } from '../../errors.js'
 import type { ColumnBinding, TableBinding } from '../../query/binding.js'
 import type { EntityType } from '../../query/catalog.js'
 import type { AuthorizedPlan, ListPlan, PageStart, ReadableView, RowSelection, Search, ViewField } from '../../query/plan.js'
-import type { Predicate } from '../../query/predicate.js'
 import { isTrue, type Scope } from './condition.js'
 import { ALWAYS, allOf, type Filter } from './filter.js'
+import { conditionFields, selectedFields, selectionsOf } from '../flat-plan.js'
 import { shownField, valueField } from '../shown-row.js'
 import { type RowContext, SourceRow } from './row.js'
 import { unclaimed } from './unclaimed.js'
@@ -46,10 +46,7 @@ export function readingOf(authorized: AuthorizedPlan): Reading | null {
   const view = views.get(list.type)
   const entity = catalog.entities.get(list.type)
   invariant(view && entity, `the plan has a view of \`${list.type}\``)
-  const selections = list.fields.flatMap((field): readonly RowSelection[] => {
-    if (field.kind === 'nodes') return [field.row]
-    return field.kind === 'edges' ? field.fields.flatMap((edge) => (edge.kind === 'node' ? [edge.row] : [])) : []
-  })
+  const selections = selectionsOf(list)
   const table = view.source
   if (table === 'empty') return null
   const context = { organization, entity, table }
@@ -58,7 +55,7 @@ export function readingOf(authorized: AuthorizedPlan): Reading | null {
   const fields = new Set([
     ...list.order.map(({ field }) => field),
     ...(search ? [search.field] : []),
-    ...selections.flatMap((row) => selectedFields(row, view, organization)),
+    ...selections.flatMap((row) => selectedFields(row, view, (what) => unclaimed(what, organization))),
   ])
   if (list.order.some(({ path }) => path.length > 0)) throw unclaimed('an order by a relation', organization)
   const policy = scopeOf(context, null)
@@ -98,31 +95,6 @@ function shownWhere(shown: ViewField, policy: Scope): Filter {
   return shown.kind === 'cell' ? isTrue(shown.condition, policy) : ALWAYS
 }
 
-function selectedFields({ fields }: RowSelection, view: ReadableView, organization: string): readonly string[] {
-  return fields.flatMap((field) => {
-    switch (field.kind) {
-      case 'typename':
-      case 'id':
-      case 'organization':
-      case 'absent':
-        return []
-      case 'value':
-        return [field.field]
-      case 'toOne':
-      case 'list':
-      case 'aggregate':
-      case 'series':
-        if (shownField(view, field.field).kind === 'absent') return []
-        throw unclaimed(field.kind, organization)
-      case 'traversal':
-        if (shownField(view, field.traversal.via[0] ?? '').kind === 'absent') return []
-        throw unclaimed(field.kind, organization)
-      case 'reference':
-        throw unclaimed(field.kind, organization)
-    }
-  })
-}
-
 /** What is masked by what says nothing of the value does not leave the store at all. */
 function columnsOf(field: string, shown: ViewField, { table, organization }: RowContext): readonly string[] {
   const own = (name: string): readonly string[] => {
@@ -135,7 +107,7 @@ function columnsOf(field: string, shown: ViewField, { table, organization }: Row
     case 'plain':
       return own(field)
     case 'cell':
-      return [...own(field), ...fieldsOf(shown.condition).flatMap(own)]
+      return [...own(field), ...conditionFields(shown.condition).flatMap(own)]
     case 'masked':
       switch (shown.mask.kind) {
         case 'null':
@@ -148,26 +120,6 @@ function columnsOf(field: string, shown: ViewField, { table, organization }: Row
         case 'generalizeTime':
           throw unclaimed(shown.mask.kind, organization)
       }
-  }
-}
-
-/** Those that a condition speaks of. */
-function fieldsOf(condition: Predicate): readonly string[] {
-  switch (condition.kind) {
-    case 'and':
-    case 'or':
-      return condition.terms.flatMap(fieldsOf)
-    case 'not':
-    case 'isTrue':
-    case 'isFalse':
-      return fieldsOf(condition.term)
-    case 'all':
-    case 'none':
-    case 'idIn':
-    case 'linked': // no condition of a policy
-      return []
-    default:
-      return [condition.field]
   }
 }
 

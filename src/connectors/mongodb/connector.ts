@@ -5,7 +5,8 @@ import { GatewayError, invariant } from '../../errors.js'
 import type { AuthorizedPlan } from '../../query/plan.js'
 import { ALL, type Predicate } from '../../query/predicate.js'
 import type { Answer, Capability, Chunk, Connector, ExecuteOptions, Statement } from '../connector.js'
-import { codedError, endedBy } from './driver-error.js'
+import { endedBy, InTurn } from '../in-turn.js'
+import { codedError } from './driver-error.js'
 import { documents, type ReadChunk } from './documents.js'
 import { compilePipeline, type Pipeline } from './pipeline.js'
 import { filled, printed } from './template.js'
@@ -37,9 +38,10 @@ export class MongoConnector implements Connector<MongoNative> {
     'cancel',
   ])
   private readonly client: MongoClient
-  private underWay = 0
+  private readonly turns: InTurn
 
   constructor(private readonly options: MongoOptions) {
+    this.turns = new InTurn(options.pool, codedError)
     const { url, pool } = options
     this.client = new MongoClient(url, {
       appName: 'concordat',
@@ -66,21 +68,9 @@ export class MongoConnector implements Connector<MongoNative> {
 
   /** Statements run one after the other, each over its own moment of the data. */
   async execute(statements: readonly Statement<MongoNative>[], caller: string, options: ExecuteOptions): Promise<readonly Answer[]> {
-    if (options.signal.aborted) throw endedBy(options.signal)
-    const { max, waitingMax } = this.options.pool
-    if (this.underWay >= max + waitingMax) throw new GatewayError('SOURCE_BUSY', 'too many requests wait for a connection')
     for (const { native } of statements) invariant(native.kind === 'empty' || native.caller === caller, 'a plan runs for the caller that it was made for')
-    this.underWay += 1
     const request: Request = { options, room: options.bufferBytes, isLeft: false }
-    try {
-      const answers: Answer[] = []
-      for (const statement of statements) answers.push(await this.answer(statement, request))
-      return answers
-    } catch (error) {
-      throw codedError(error, options.signal)
-    } finally {
-      this.underWay -= 1
-    }
+    return this.turns.run(statements, options.signal, async (statement) => this.answer(statement, request))
   }
 
   describe(native: MongoNative): string {

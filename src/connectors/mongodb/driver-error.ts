@@ -2,6 +2,7 @@
 import { MongoOperationTimeoutError, MongoServerError } from 'mongodb'
 import type { Signal } from '../../abort.js'
 import { GatewayError } from '../../errors.js'
+import { endedBy } from '../in-turn.js'
 
 /** MaxTimeMSExpired, ExceededTimeLimit, and Interrupted: an operation that was killed. */
 const TIMEOUTS: ReadonlySet<unknown> = new Set([50, 262, 11601])
@@ -14,9 +15,4 @@ export function codedError(error: unknown, signal: Signal): GatewayError {
   if (error instanceof MongoOperationTimeoutError || (error instanceof MongoServerError && TIMEOUTS.has(error.code)))
     return new GatewayError('SOURCE_TIMEOUT', 'the store took too long', { cause: error })
   return new GatewayError('SOURCE_UNAVAILABLE', 'the store failed', { cause: error })
-}
-
-/** The reason of the signal where that is one of ours. */
-export function endedBy({ reason }: Signal): GatewayError {
-  return reason instanceof GatewayError ? reason : new GatewayError('SOURCE_TIMEOUT', 'the request is over', { cause: reason })
 }

@@ -4,8 +4,8 @@
  */
 import type { ColumnBinding, OrganizationBinding, TableBinding } from '../../query/binding.js'
 import type { EntityType, ValueField, VectorMetric } from '../../query/catalog.js'
-import { operandSortKey } from '../../query/value.js'
 import { type CollectionInput, type CollectionMistake, collectionOf, type ConfiguredField, PART } from '../collections.js'
+import { type ColumnOrProblem, flatColumns, unboundField } from '../flat-binding.js'
 import { DEFAULT_NAMESPACE } from './calls.js'
 import type { IndexDescription } from './describe.js'
 import { nativeOf, recordTypeOf } from './metadata-type.js'
@@ -14,6 +14,8 @@ export interface PineconeInput extends CollectionInput {
   /** By store; null where it could not be read, and its types are left out without a word. */
   readonly described: ReadonlyMap<string, readonly IndexDescription[] | null>
 }
+
+const NO_RELATIONS = 'a record of Pinecone has no relations; say `{ constant: null }`'
 
 interface Place {
   readonly entity: EntityType
@@ -45,7 +47,7 @@ export function bindIndexes(input: PineconeInput): { readonly types: Organizatio
   const types = new Map<string, TableBinding>()
   for (const entity of input.catalog.entities.values()) {
     const place = placeOf(entity, input, mistakes)
-    const columns = place && columnsOf(place, mistakes)
+    const columns = place && flatColumns(place, (field, settings) => columnOf(field, settings, place), NO_RELATIONS, mistakes)
     if (!place || !columns || !isWhole(place, columns, mistakes)) continue
     const { store, index, namespace } = place
     types.set(entity.name, { kind: 'table', type: entity.name, store, schema: index.name, table: namespace, columns, relations: new Map() })
@@ -64,23 +66,8 @@ function placeOf(entity: EntityType, input: PineconeInput, mistakes: CollectionM
   return null
 }
 
-function columnsOf(place: Place, mistakes: CollectionMistake[]): ReadonlyMap<string, ColumnBinding> {
-  const columns = new Map<string, ColumnBinding>()
-  for (const field of place.entity.fields.values()) {
-    const settings = place.fields.get(field.name)
-    const refuse = (problem: string): void => void mistakes.push({ type: place.entity.name, field: field.name, problem })
-    if (field.kind === 'value') {
-      const column = columnOf(field, settings, place)
-      if (typeof column === 'string') refuse(column)
-      else columns.set(field.name, column)
-    } else if (settings && (settings.kind !== 'constant' || settings.value !== null)) refuse('a record of Pinecone has no relations; say `{ constant: null }`')
-  }
-  return columns
-}
-
 /** A text says why there is none. */
-function columnOf(field: ValueField, settings: ConfiguredField | undefined, { entity, index }: Place): ColumnBinding | string {
-  if (settings?.kind === 'constant') return constantOf(field, settings.value)
+function columnOf(field: ValueField, settings: Exclude<ConfiguredField, { kind: 'constant' }> | undefined, { entity, index }: Place): ColumnOrProblem {
   if (settings?.part !== undefined) return PART
   const [named, ...others] = settings?.columns ?? []
   if (others.length > 0) return 'a value has one name'
@@ -98,7 +85,7 @@ function columnOf(field: ValueField, settings: ConfiguredField | undefined, { en
   return { kind: 'column', column: name, native: nativeOf(held, isFilterable), array: field.list, nullable: true, values, multiply: null }
 }
 
-function keyColumn(field: ValueField, named: string | undefined, values: ReadonlyMap<string, string> | null): ColumnBinding | string {
+function keyColumn(field: ValueField, named: string | undefined, values: ReadonlyMap<string, string> | null): ColumnOrProblem {
   if (values || field.list || field.type.kind === 'enum' || !['ID', 'String'].includes(field.type.name))
     return 'a key is the id of a record: an `ID` or a `String`'
   if (named !== undefined && named !== 'id') return "a key is the record's own `id`"
@@ -112,7 +99,7 @@ const METRICS: ReadonlyMap<string, VectorMetric> = new Map([
 ])
 
 /** No index of Pinecone says that it looks at every vector. */
-function vectorColumn({ vector }: ValueField, named: string | undefined, { dimensions, metric }: IndexDescription): ColumnBinding | string {
+function vectorColumn({ vector }: ValueField, named: string | undefined, { dimensions, metric }: IndexDescription): ColumnOrProblem {
   if (named !== undefined && named !== 'values') return "a vector is the record's own `values`"
   if (vector && vector.dimensions !== dimensions) return `the contract has ${vector.dimensions} dimensions, and the index ${dimensions || 'none'}`
   const known = METRICS.get(metric)
@@ -136,20 +123,13 @@ function valuesMisfit({ type, list }: ValueField, values: ReadonlyMap<string, st
   return [...values.values()].every((name) => type.values.includes(name)) ? null : `\`values\` names what \`${type.name}\` does not have`
 }
 
-function constantOf(field: ValueField, value: string | number | boolean | null): ColumnBinding | string {
-  if (value === null) return field.required ? 'a field with `!` has no null' : { kind: 'constant', value }
-  const text = field.list ? null : operandSortKey(field.type, null, value)
-  return text === null || field.type.name === 'JSON' ? `the constant is no value of \`${field.type.name}\`` : { kind: 'constant', value }
-}
-
 function isWhole({ entity }: Place, columns: ReadonlyMap<string, ColumnBinding>, mistakes: CollectionMistake[]): boolean {
   const refuse = (problem: string, field: string | null = null): boolean => {
     mistakes.push({ type: entity.name, field, problem })
     return false
   }
-  for (const field of entity.fields.values())
-    if (field.kind === 'value' && (field.required || entity.key.includes(field.name)) && !columns.has(field.name))
-      return refuse('a key or `!` field is not bound', field.name)
+  const unbound = unboundField(entity, columns)
+  if (unbound !== null) return refuse('a key or `!` field is not bound', unbound)
   const [name = '', ...others] = entity.key
   if (others.length > 0) return refuse('a record of Pinecone has a key of one field')
   return columns.get(name)?.kind === 'column' || refuse("a key is the record's own `id`", name)

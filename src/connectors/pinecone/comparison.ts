@@ -1,7 +1,7 @@
 /** What a comparison of a field with a value asks Pinecone for: of rows where it is TRUE, and of rows where it is FALSE. Neither has rows without the field. */
 import type { ColumnBinding } from '../../query/binding.js'
 import type { ValueField } from '../../query/catalog.js'
-import { compareSortKeys } from '../../query/order.js'
+import { compareSortKeys, fitsOrder } from '../../query/order.js'
 import type { CompareOp, Scalar } from '../../query/predicate.js'
 import { operandSortKey } from '../../query/value.js'
 import { filterTypeOf } from './metadata-type.js'
@@ -32,7 +32,7 @@ export function comparison(of: Compared, op: CompareOp, scalar: Scalar): Sides {
   if (column.native === 'id') return op === '=' ? { whenTrue: withIds([sortKey]), whenFalse: ASK_ALL } : UNASKED
   const held = filterTypeOf(column.native)
   if (held === null || column.array || sortKey.length > TEXT_MAX) return UNASKED
-  if (field.type.kind === 'enum') return namedSides(of, (name) => fitsOp(op, compareSortKeys(field.type, name, sortKey)))
+  if (field.type.kind === 'enum') return namedSides(of, (name) => fitsOrder(op, compareSortKeys(field.type, name, sortKey)))
   if (held === 'number') return numberSides(column.column, op, Number(sortKey))
   if (op !== '=') return UNASKED
   const value = held === 'boolean' ? sortKey === 'true' : sortKey
@@ -110,19 +110,4 @@ function knownAnd(name: string, filter: FieldFilter): Asked {
 
 function asked(name: string, filter: FieldFilter): Asked {
   return { ids: null, filter: { [name]: filter } }
-}
-
-function fitsOp(op: CompareOp, order: number): boolean {
-  switch (op) {
-    case '=':
-      return order === 0
-    case '<':
-      return order < 0
-    case '<=':
-      return order <= 0
-    case '>':
-      return order > 0
-    case '>=':
-      return order >= 0
-  }
 }

@@ -1,13 +1,14 @@
 /** Pinecone: the records of one namespace a statement. It finds, by ids, filters and vectors; what fits and how near it is, the gateway decides. */
 import type { Signal } from '../../abort.js'
-import { GatewayError, invariant } from '../../errors.js'
+import { invariant } from '../../errors.js'
 import type { AuthorizedPlan } from '../../query/plan.js'
 import { ALL, type Predicate } from '../../query/predicate.js'
 import type { Answer, Capability, Chunk, Connector, ExecuteOptions, Statement } from '../connector.js'
+import { InTurn } from '../in-turn.js'
 import { answerOf } from './answer.js'
 import { Calls } from './calls.js'
 import { type ControlPlane, describeIndex, type IndexDescription } from './describe.js'
-import { codedError, endedBy, nonsense } from './driver-error.js'
+import { codedError, nonsense } from './driver-error.js'
 import { filled, printed } from './pushdown.js'
 import { type Reading, readingOf } from './reading.js'
 import { type CallOptions, Transport } from './transport.js'
@@ -33,9 +34,10 @@ export class PineconeConnector implements Connector<PineconeNative> {
   private readonly transport: Transport
   /** By name; asked for again once a statement over one has failed. */
   private readonly indexes = new Map<string, IndexDescription>()
-  private underWay = 0
+  private readonly turns: InTurn
 
   constructor(private readonly options: PineconeOptions) {
+    this.turns = new InTurn(options.pool, codedError)
     const { protocol, origin, password } = new URL(options.url)
     const { max, connectMs, idleMs } = options.pool
     this.control = { url: origin, apiKey: password }
@@ -55,21 +57,9 @@ export class PineconeConnector implements Connector<PineconeNative> {
 
   /** Statements run one after the other, each over its own moment of the data. Answers are whole: rows are few, and come in pages as it is. */
   async execute(statements: readonly Statement<PineconeNative>[], caller: string, options: ExecuteOptions): Promise<readonly Answer[]> {
-    if (options.signal.aborted) throw endedBy(options.signal)
-    const { max, waitingMax } = this.options.pool
-    if (this.underWay >= max + waitingMax) throw new GatewayError('SOURCE_BUSY', 'too many requests wait for a connection')
     for (const { native } of statements)
       invariant(native.kind === 'empty' || native.reading.caller === caller, 'a plan runs for the caller that it was made for')
-    this.underWay += 1
-    try {
-      const answers: Answer[] = []
-      for (const statement of statements) answers.push({ first: await this.answer(statement, options), rest: null })
-      return answers
-    } catch (error) {
-      throw codedError(error, options.signal)
-    } finally {
-      this.underWay -= 1
-    }
+    return this.turns.run(statements, options.signal, async (statement) => ({ first: await this.answer(statement, options), rest: null }))
   }
 
   isApproximate(native: PineconeNative): boolean {

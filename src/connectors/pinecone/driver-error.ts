@@ -1,6 +1,7 @@
 /** What the driver throws and the service refuses, as a code. Their words, which name the host, stay in `cause`. */
 import type { Signal } from '../../abort.js'
 import { GatewayError } from '../../errors.js'
+import { endedBy } from '../in-turn.js'
 
 const [TOO_MANY_REQUESTS, GATEWAY_TIMEOUT] = [429, 504]
 /** The driver's own errors lie around those of the transport. */
@@ -49,11 +50,6 @@ function transportError(error: unknown): TransportError | null {
 /** Whether the service says that there is nothing of this name. */
 export function isNotFound(error: unknown): boolean {
   return error instanceof Error && error.name === 'PineconeNotFoundError'
-}
-
-/** The reason of the signal where that is one of ours. */
-export function endedBy({ reason }: Signal): GatewayError {
-  return reason instanceof GatewayError ? reason : new GatewayError('SOURCE_TIMEOUT', 'the request is over', { cause: reason })
 }
 
 /** An answer that is not one to what was asked. */

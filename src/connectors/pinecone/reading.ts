@@ -2,9 +2,9 @@
 import { invariant } from '../../errors.js'
 import type { TableBinding } from '../../query/binding.js'
 import type { EntityType } from '../../query/catalog.js'
-import type { AuthorizedPlan, ReadableView, RowSelection, Search, ViewField } from '../../query/plan.js'
-import type { Predicate } from '../../query/predicate.js'
+import type { AuthorizedPlan, ReadableView, Search, ViewField } from '../../query/plan.js'
 import type { PageReading } from '../flat-page.js'
+import { conditionFields, selectedFields, selectionsOf } from '../flat-plan.js'
 import { shownField, valueField } from '../shown-row.js'
 import { type Scope, whenTrue } from './condition.js'
 import { allOf, EVERY, type Pushdown } from './pushdown.js'
@@ -37,12 +37,13 @@ export function readingOf(authorized: AuthorizedPlan): Reading | null {
   const table = view.source
   if (table === 'empty') return null
   if (list.order.some(({ path }) => path.length > 0)) throw unclaimed('an order by a relation', organization)
-  const selections = list.fields.flatMap((field): readonly RowSelection[] => {
-    if (field.kind === 'nodes') return [field.row]
-    return field.kind === 'edges' ? field.fields.flatMap((edge) => (edge.kind === 'node' ? [edge.row] : [])) : []
-  })
+  const selections = selectionsOf(list)
   const context = { organization, entity, table }
-  const used = [...list.order.map(({ field }) => field), ...fieldsOf(list.where), ...selections.flatMap((row) => selectedFields(row, view, organization))]
+  const used = [
+    ...list.order.map(({ field }) => field),
+    ...conditionFields(list.where),
+    ...selections.flatMap((row) => selectedFields(row, view, (what) => unclaimed(what, organization))),
+  ]
   for (const field of used) refuseMask(shownField(view, field), organization)
   const [key = ''] = entity.key
   if (shownField(view, key).kind !== 'plain') throw unclaimed('a key that is masked', organization)
@@ -68,31 +69,6 @@ function searchReading(search: Search, { organization, caller, starts, plan }: A
   return { ...search, isApproximate: isHome && bound?.kind === 'column' && bound.nearBy?.includes(search.metric) === true }
 }
 
-function selectedFields({ fields }: RowSelection, view: ReadableView, organization: string): readonly string[] {
-  return fields.flatMap((field) => {
-    switch (field.kind) {
-      case 'typename':
-      case 'id':
-      case 'organization':
-      case 'absent':
-        return []
-      case 'value':
-        return [field.field]
-      case 'toOne':
-      case 'list':
-      case 'aggregate':
-      case 'series':
-        if (shownField(view, field.field).kind === 'absent') return []
-        throw unclaimed(field.kind, organization)
-      case 'traversal':
-        if (shownField(view, field.traversal.via[0] ?? '').kind === 'absent') return []
-        throw unclaimed(field.kind, organization)
-      case 'reference':
-        throw unclaimed(field.kind, organization)
-    }
-  })
-}
-
 function refuseMask(shown: ViewField, organization: string): void {
   if (shown.kind !== 'masked') return
   switch (shown.mask.kind) {
@@ -104,27 +80,6 @@ function refuseMask(shown: ViewField, organization: string): void {
     case 'generalize':
     case 'generalizeTime':
       throw unclaimed(shown.mask.kind, organization)
-  }
-}
-
-/** Values that a condition speaks of. */
-function fieldsOf(condition: Predicate): readonly string[] {
-  switch (condition.kind) {
-    case 'and':
-    case 'or':
-      return condition.terms.flatMap(fieldsOf)
-    case 'not':
-    case 'isTrue':
-    case 'isFalse':
-      return fieldsOf(condition.term)
-    case 'all':
-    case 'none':
-    case 'idIn':
-    case 'related':
-    case 'linked': // no condition of a policy
-      return []
-    default:
-      return [condition.field]
   }
 }
 

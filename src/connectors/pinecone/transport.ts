@@ -5,7 +5,8 @@
 import { Agent as PlainAgent, type ClientRequest, type IncomingMessage, request as plainRequest } from 'node:http'
 import { Agent as SecureAgent, request as secureRequest } from 'node:https'
 import type { Signal } from '../../abort.js'
-import { endedBy, refusalOf, TransportError } from './driver-error.js'
+import { endedBy } from '../in-turn.js'
+import { refusalOf, TransportError } from './driver-error.js'
 
 export interface TransportOptions {
   readonly isSecure: boolean
