@@ -1,13 +1,14 @@
 /** Searches: the rows whose vectors are nearest to a vector, or to that of a text or a row. */
-import type { FieldNode, GraphQLObjectType } from 'graphql'
+import type { FieldNode } from 'graphql'
 import { invariant } from '../errors.js'
 import type { EntityType, ValueField, VectorMetric } from '../query/catalog.js'
-import type { ConnectionField, EdgeField, ListPlan, RowSelection } from '../query/plan.js'
+import type { ListPlan, RowSelection } from '../query/plan.js'
 import type { Operand, Predicate } from '../query/predicate.js'
 import { ONE } from './bind-aggregate.js'
+import { bindRanked } from './bind-edges.js'
 import { whereOf } from './bind-where.js'
 import type { BoundRoot, CostNode, FieldUse, Pivot, RootBase } from './bound-plan.js'
-import { type BindRow, type Binding, fieldsOf, firstOf, operandOf, optionalOperand, present, refuse, selectionsOf } from './document.js'
+import { type BindRow, type Binding, operandOf, optionalOperand, present, refuse } from './document.js'
 import { type Input, slot } from './input.js'
 
 /** As `bindRow` of `bind.ts`. */
@@ -31,7 +32,7 @@ export function bindNearest(
   const where = whereOf(entity, present(args.get('where')), `${path}.where`, context)
   const { to, pivot } = targetOf(entity, field, args.get('to'), base, context)
   context.checks.push({ operand: to, kind: { dimensions }, argument: `${path}.to.vector` })
-  const { fields, nested } = bindSelections(entity, nodes, path, bindRow, context)
+  const { fields, nested } = bindRanked(entity, nodes, { type: `${entity.name}Nearest`, rank: 'score', path }, bindRow, context)
   const list: ListPlan = {
     type: entity.name,
     where,
@@ -88,28 +89,4 @@ function targetOf(
     path: `${base.responseKey}.to`,
   }
   return { to, pivot: { kind: 'row', id, list, uses, slot: to.index } }
-}
-
-function bindSelections(
-  entity: EntityType,
-  nodes: readonly FieldNode[],
-  path: string,
-  bindRow: BindRow,
-  context: Binding,
-): { readonly fields: readonly ConnectionField[]; readonly nested: readonly CostNode[] } {
-  const nearest = context.schema.getType(`${entity.name}Nearest`) as GraphQLObjectType
-  const edge = context.schema.getType(`${entity.name}NearestEdge`) as GraphQLObjectType
-  const nested: CostNode[] = []
-  const fields = [...fieldsOf(selectionsOf(nodes), nearest, context)].map(([responseKey, edges]): ConnectionField => {
-    if (firstOf(edges).name.value === '__typename') return { kind: 'typename', responseKey }
-    const members = [...fieldsOf(selectionsOf(edges), edge, context)].map(([key, inner]): EdgeField => {
-      const name = firstOf(inner).name.value
-      if (name !== 'node') return { kind: name === 'score' ? 'score' : 'typename', responseKey: key }
-      const bound = bindRow(entity, selectionsOf(inner), `${path}.${responseKey}.${key}`, context)
-      nested.push(...bound.nested)
-      return { kind: 'node', responseKey: key, row: bound.row }
-    })
-    return { kind: 'edges', responseKey, fields: members }
-  })
-  return { fields, nested }
 }
