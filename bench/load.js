@@ -17,6 +17,8 @@ const LATENCIES_MAX = 2_000_000
 const WAITING_MAX = 20_000
 /** Between two looks at the arrivals that are due. */
 const TICK_MS = 1
+/** How many times half the asked time is added where too few answers have come. */
+const LONGER = 8
 
 /**
  * @typedef {object} Run
@@ -28,6 +30,8 @@ const TICK_MS = 1
  * @property {number} [requestsMax] no more are sent, and the run ends early once they are answered
  * @property {number} warmMs
  * @property {number} measuredMs
+ * @property {number} [answersMin] measured for longer until there are so many, five times as long at most; and one on each connection comes before. What is under way at both
+ *   ends takes processor time of answers that do not count, or counts without it: of few answers that is much
  * @property {Record<string, number>} pids whose processor time is taken
  */
 
@@ -39,12 +43,14 @@ process.on('message', (run) => {
 })
 process.on('disconnect', () => process.exit())
 
-async function measure({ port, requests, freshFrom = 0, connections, ratePerSecond = null, requestsMax = Infinity, warmMs, measuredMs, pids }) {
+async function measure({ port, requests, freshFrom = 0, connections, ratePerSecond = null, requestsMax = Infinity, warmMs, measuredMs, answersMin = 0, pids }) {
   const state = {
     isMeasuring: false,
     isOver: false,
     sent: 0,
     requestsMax,
+    /** Of all, and of those that were measured. */
+    finished: 0,
     answered: 0,
     bytes: 0,
     latencies: [],
@@ -56,10 +62,14 @@ async function measure({ port, requests, freshFrom = 0, connections, ratePerSeco
     const rest = new globalThis.AbortController()
     const allSent = Promise.resolve(work).then(() => rest.abort())
     allSent.catch(() => undefined) // reported by `work` itself
-    await delay(warmMs, rest.signal)
+    const atLeast = async (ms, isEnough) => {
+      await delay(ms, rest.signal)
+      for (let more = 0; more < LONGER && !isEnough(); more += 1) await delay(ms / 2, rest.signal)
+    }
+    await atLeast(warmMs, () => state.finished >= Math.min(answersMin, connections))
     const before = take(pids)
     state.isMeasuring = true
-    await delay(measuredMs, rest.signal)
+    await atLeast(measuredMs, () => state.answered >= answersMin)
     state.isMeasuring = false
     const after = take(pids)
     state.isOver = true
@@ -252,6 +262,7 @@ class Client {
 
   #answer() {
     const state = this.#state
+    state.finished += 1
     if (state.isMeasuring) {
       state.answered += 1
       if (state.latencies.length < LATENCIES_MAX) state.latencies.push(performance.now() - this.#startedMs)

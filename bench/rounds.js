@@ -3,6 +3,9 @@ import { isDeepStrictEqual } from 'node:util'
 import { ask, requestOf } from './contestants.js'
 import { normalRows } from './workloads.js'
 
+/** Measured on each connection: W6 has about one answer a second there. */
+const ANSWERS_EACH = 6
+
 /**
  * @param {{
  *   bench: object, entrants: readonly object[], workloads: readonly object[], sample: object,
@@ -18,7 +21,8 @@ export async function alternate({ bench, entrants, workloads, sample, before = a
     if (requests.some((request) => request === null)) return null
     await before(entrant)
     const pids = { contestant: entrant.pid, ...stores.pids }
-    return generator.run({ port: entrant.port, requests, connections: settings.connections, warmMs, measuredMs, pids })
+    const answersMin = measuredMs > 0 ? ANSWERS_EACH * settings.connections : 0
+    return generator.run({ port: entrant.port, requests, connections: settings.connections, warmMs, measuredMs, answersMin, pids })
   }
   say(`warming up, ${settings.primeSeconds} s for each of ${entrants.map(({ name }) => name).join(', ')} and each workload`)
   for (const workload of workloads) for (const entrant of entrants) await one(workload, entrant, { warmMs: settings.primeSeconds * 1_000, measuredMs: 0 })
