@@ -10,7 +10,7 @@ import { migrate, MIGRATIONS } from './audit/migrate.js'
 import { pooledRandom, type Random, uuidV7 } from './audit/uuid.js'
 import type { Config, OrganizationConfig, StoreConfig } from './config.js'
 import { collectionBinder, type StoreContents } from './connectors/bind-collections.js'
-import { type CollectionInput, holdsCollections, joinedBinding, withoutCollections } from './connectors/collections.js'
+import { type CollectionInput, holdsCollections, joinedBinding } from './connectors/collections.js'
 import type { Connector, StoresTogether } from './connectors/connector.js'
 import { resolveBinding } from './connectors/postgres/bind-tables.js'
 import { PostgresConnector } from './connectors/postgres/connector.js'
@@ -465,17 +465,18 @@ async function organizationStores(organization: OrganizationConfig, { catalog, c
         const description = descriptions.get(store) ?? null
         return holdsCollections(kind) || (description !== null && !isOfTables(description)) ? [] : [[store, { schema, description }] as const]
       })
-      const configured = bindCollections ? withoutCollections(input) : organization.bindings
+      const contents = new Map([...descriptions].map(([store, description]) => [store, isOfCollections(description) ? description : null]))
+      const collections = bindCollections?.(input, contents) ?? null
+      const configured = collections?.configured ?? organization.bindings
       const { binding, findings } = resolveBinding({ catalog, organization: id, configured, stores: new Map(described) })
       for (const finding of findings) {
         if (finding.severity === 'error')
           observe({ kind: 'binding-mistake', organization: id, place: finding.place ?? finding.type ?? '', problem: finding.problem })
       }
-      if (!bindCollections) return binding
-      const bound = bindCollections(input, new Map([...descriptions].map(([store, description]) => [store, isOfCollections(description) ? description : null])))
-      for (const { type, field, problem } of bound.mistakes)
+      if (!collections) return binding
+      for (const { type, field, problem } of collections.mistakes)
         observe({ kind: 'binding-mistake', organization: id, place: field === null ? type : `${type}.${field}`, problem })
-      const reached = [...bound.types].filter(([, each]) => each.kind === 'none' || (descriptions.get(each.store) ?? null) !== null)
+      const reached = [...collections.types].filter(([, each]) => each.kind === 'none' || (descriptions.get(each.store) ?? null) !== null)
       return joinedBinding(binding, new Map(reached), input)
     },
     onUnavailable: (store, cause) => observe({ kind: 'store-unavailable', organization: id, store, cause }),

@@ -2,12 +2,12 @@
 import pg from 'pg'
 import type { Config, OrganizationConfig, StoreConfig } from '../config.js'
 import { collectionBinder, type StoreContents } from '../connectors/bind-collections.js'
-import { type CollectionInput, withoutCollections } from '../connectors/collections.js'
+import type { CollectionInput } from '../connectors/collections.js'
 import type { Connector } from '../connectors/connector.js'
 import type { MilvusOptions } from '../connectors/milvus/connector.js'
 import type { PineconeOptions } from '../connectors/pinecone/connector.js'
 import type { Finding } from '../connectors/postgres/finding.js'
-import { resolveBinding } from '../connectors/postgres/bind-tables.js'
+import { type BindingInput, resolveBinding } from '../connectors/postgres/bind-tables.js'
 import type { StoreDescription } from '../connectors/postgres/describe.js'
 import { describeStore } from '../connectors/postgres/describe.js'
 import type { ContractMistake } from '../gateway/contract.js'
@@ -151,7 +151,7 @@ function findingText({ severity, type, field, place, problem, hint }: Finding): 
 async function collectionFindings(
   { stores, bindings }: OrganizationConfig,
   catalog: Catalog,
-): Promise<{ readonly configured: OrganizationConfig['bindings']; readonly findings: readonly Finding[] } | null> {
+): Promise<{ readonly configured: BindingInput['configured']; readonly findings: readonly Finding[] } | null> {
   const input = { catalog, configured: bindings, stores: Array.from(stores, ([name, { kind }]) => ({ name, kind })) }
   const bindCollections = await collectionBinder(input)
   if (!bindCollections) return null
@@ -163,7 +163,8 @@ async function collectionFindings(
     if (typeof read === 'string') unreachable.push(unreachableFinding(name, read))
     described.set(name, typeof read === 'string' ? null : read)
   }
-  const findings = bindCollections(input, described).mistakes.map(({ type, field, problem }): Finding => ({
+  const { configured, mistakes } = bindCollections(input, described)
+  const findings = mistakes.map(({ type, field, problem }): Finding => ({
     severity: 'error',
     rule: 'type',
     type,
@@ -172,7 +173,7 @@ async function collectionFindings(
     problem,
     hint: 'mend the binding',
   }))
-  return { configured: withoutCollections(input), findings: [...unreachable, ...findings] }
+  return { configured, findings: [...unreachable, ...findings] }
 }
 
 /** A text says why it could not be read. */

@@ -1,7 +1,7 @@
 /**
  * A contract and its binding from what a database holds. Pure: names are made to be sensible in GraphQL, and whatever they cannot say is said in notes.
  */
-import type { ConfiguredField, ConfiguredType } from '../connectors/postgres/bind-tables.js'
+import type { ConfiguredField, ConfiguredType } from '../connectors/configured.js'
 import { columnNamed, resolveBinding } from '../connectors/postgres/bind-tables.js'
 import { naturalScalar } from '../connectors/postgres/column-fit.js'
 import type { ColumnDescription, ForeignKeyDescription, StoreDescription, TableDescription } from '../connectors/postgres/describe.js'

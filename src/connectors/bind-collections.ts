@@ -1,6 +1,6 @@
 /** Types of collections of every kind. The modules of a kind, and with them its driver, are loaded by who has such a store. */
-import type { OrganizationBinding } from '../query/binding.js'
-import type { CollectionInput, CollectionMistake } from './collections.js'
+import { type BoundCollections, withoutPartTypes, withPartTypes } from './collection-parts.js'
+import type { CollectionInput } from './collections.js'
 import type { CollectionDescription } from './milvus/describe.js'
 import type { IndexDescription } from './pinecone/describe.js'
 
@@ -8,10 +8,7 @@ import type { IndexDescription } from './pinecone/describe.js'
 export type StoreContents = readonly CollectionDescription[] | readonly IndexDescription[]
 
 /** `described`: the stores of Milvus and of Pinecone; null where one could not be read. */
-export type BindCollections = (
-  input: CollectionInput,
-  described: ReadonlyMap<string, StoreContents | null>,
-) => { readonly types: OrganizationBinding['types']; readonly mistakes: readonly CollectionMistake[] }
+export type BindCollections = (input: CollectionInput, described: ReadonlyMap<string, StoreContents | null>) => BoundCollections
 
 /** Null: no store has collections. */
 export async function collectionBinder({ stores }: Pick<CollectionInput, 'stores'>): Promise<BindCollections | null> {
@@ -20,13 +17,14 @@ export async function collectionBinder({ stores }: Pick<CollectionInput, 'stores
   const milvus = has('milvus') ? await import('./milvus/bind-collections.js') : null
   const pinecone = has('pinecone') ? await import('./pinecone/bind-indexes.js') : null
   if (!mongodb && !milvus && !pinecone) return null
-  return (input, described) => {
+  return (own, described) => {
+    const input = withPartTypes(own)
     const bound = [
       mongodb?.bindCollections(input),
       milvus?.bindMilvus({ ...input, described: contentsOf(described, isOfMilvus) }),
       pinecone?.bindIndexes({ ...input, described: contentsOf(described, isOfPinecone) }),
     ].filter((each) => each !== undefined)
-    return { types: new Map(bound.flatMap(({ types }) => [...types])), mistakes: bound.flatMap(({ mistakes }) => mistakes) }
+    return withoutPartTypes({ types: new Map(bound.flatMap(({ types }) => [...types])), mistakes: bound.flatMap(({ mistakes }) => mistakes) }, own)
   }
 }
 

@@ -1,6 +1,7 @@
 /** Types that are bound to collections, which have no tables: of which store each is, and how their bindings join those of the tables. Pure. */
 import type { OrganizationBinding, TypeBinding } from '../query/binding.js'
 import type { Catalog } from '../query/catalog.js'
+import type { ConfiguredTable, ConfiguredType } from './configured.js'
 
 /** Kinds of stores that hold collections. */
 export type CollectionKind = 'mongodb' | 'milvus' | 'pinecone'
@@ -11,25 +12,6 @@ export interface CollectionInput {
   /** The organization's stores, its first one first. */
   readonly stores: readonly { readonly name: string; readonly kind: string }[]
 }
-
-export type ConfiguredType =
-  | { readonly kind: 'none' }
-  | {
-      readonly kind: 'table'
-      readonly table: { readonly store: string | null; readonly schema: string | null; readonly table: string } | null
-      readonly fields: ReadonlyMap<string, ConfiguredField>
-      readonly uniqueKey?: boolean
-    }
-export type ConfiguredField =
-  | {
-      readonly kind: 'column'
-      readonly columns: readonly string[]
-      readonly values: ReadonlyMap<string, string> | null
-      readonly multiply: string | null
-      readonly bson?: string | null
-      readonly part?: unknown
-    }
-  | { readonly kind: 'constant'; readonly value: string | number | boolean | null }
 
 /** What is wrong with a field of a collection's type that is bound to a table of its own. */
 export const PART = 'only a type whose rows are in a table has fields in another one'
@@ -55,19 +37,15 @@ export function holdsCollections(kind: string): kind is CollectionKind {
 /** The store and the collection that a type is bound to; null where it is bound elsewhere. `store.collection` and `collection` are both names. */
 export function collectionOf(type: string, { configured, stores }: Pick<CollectionInput, 'configured' | 'stores'>): CollectionPlace | null {
   const settings = configured.get(type)
-  if (settings?.kind !== 'table' || !settings.table) return null
-  const { store: own, schema, table } = settings.table
+  return settings?.kind === 'table' && settings.table ? placeNamed(settings.table, stores) : null
+}
+
+/** Null: it is a table. */
+export function placeNamed({ store: own, schema, table }: ConfiguredTable, stores: CollectionInput['stores']): CollectionPlace | null {
   const named = own ?? schema ?? stores[0]?.name
   const store = stores.find(({ name }) => name === named)
   if (!store || !holdsCollections(store.kind)) return null
   return { store: store.name, kind: store.kind, collection: table, within: own === null ? null : schema }
-}
-
-/** What the other stores are asked for: types of collections are none of theirs. */
-export function withoutCollections<Type extends ConfiguredType>(
-  input: CollectionInput & { readonly configured: ReadonlyMap<string, Type> },
-): ReadonlyMap<string, Type | { readonly kind: 'none' }> {
-  return new Map([...input.configured].map(([type, settings]) => [type, collectionOf(type, input) ? { kind: 'none' as const } : settings]))
 }
 
 /** Both halves of a binding. A relation from a table to a collection is unbound: the two are in different stores. */

@@ -2,7 +2,8 @@
 import type { ColumnBinding } from '../query/binding.js'
 import type { EntityType, ValueField } from '../query/catalog.js'
 import { operandSortKey } from '../query/value.js'
-import type { CollectionMistake, ConfiguredField } from './collections.js'
+import type { CollectionMistake } from './collections.js'
+import type { ConfiguredField } from './configured.js'
 
 /** Where a field has its value; a text says why it has none. */
 export type ColumnOrProblem = ColumnBinding | string

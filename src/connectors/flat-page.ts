@@ -1,19 +1,20 @@
 /** Pages of rows without relations, for stores whose rows the gateway puts in order and writes as JSON. */
 import { invariant } from '../errors.js'
 import type { EntityType, ValueType } from '../query/catalog.js'
-import { operandValue } from '../query/evaluate.js'
+import { type FieldRow, operandValue } from '../query/evaluate.js'
 import { compareSortKeys, orderComparator } from '../query/order.js'
-import type { ListPlan, PageStart, RowSelection } from '../query/plan.js'
+import type { ListPlan, PageStart, ReadableView, RowSelection } from '../query/plan.js'
 import type { Operand } from '../query/predicate.js'
-import { jsonString, listJson, valueJson } from '../query/value.js'
+import { jsonString, listJson, operandSortKey, valueJson } from '../query/value.js'
 import type { Chunk, Values } from './connector.js'
-import { rowId, type ShownRow, valueField } from './shown-row.js'
+import { rowId, ShownRow, valueField } from './shown-row.js'
 import { byteText, Texts } from './texts.js'
 
 /** What a page is made for. */
 export interface PageReading {
   readonly organization: string
   readonly entity: EntityType
+  readonly view: ReadableView
   readonly list: ListPlan
   readonly start: PageStart | null
   readonly withKeys: boolean
@@ -37,6 +38,31 @@ export function chunkOf(reading: PageReading, rows: readonly SortedRow[], totalC
     keys: (keyed[0] ?? []).map((_, column) => keyed.map((keys) => keys[column] ?? null)),
     totalCount,
   }
+}
+
+/** The row of each key, in their order; of a key that has none, that of nulls, as the view shows them. */
+export function rowsOfKeys(reading: PageReading, rows: readonly ShownRow[], keys: Operand, values: Values): Chunk {
+  const { entity, view } = reading
+  const { type } = valueField(entity, entity.key[0] ?? '')
+  const nothing = new ShownRow(nullRow(entity), view, values)
+  const held = new Map(rows.map((row) => [keyText(row), row]))
+  const wanted = operandValue(keys, values)
+  invariant(typeof wanted === 'object' && wanted !== null, 'keys are a list')
+  const sorted = wanted.map((scalar) => {
+    const key = operandSortKey(type, null, scalar) ?? ''
+    return { row: held.get(key) ?? nothing, sort: [], key }
+  })
+  return chunkOf(reading, sorted, null)
+}
+
+function nullRow(entity: EntityType): FieldRow {
+  return { entity, id: '', value: () => null, native: () => null, related: () => [] }
+}
+
+export function keyText({ source, entity }: ShownRow): string {
+  const text = source.value(entity.key[0] ?? '')
+  invariant(typeof text === 'string', 'a key is a value')
+  return text
 }
 
 /** Rows of a page: one more than it shows, which tells whether there are more. */
@@ -108,13 +134,14 @@ function rowJson({ organization, entity }: PageReading, { type, fields }: RowSel
         return [field.responseKey, rowId(row)]
       case 'value':
         return [field.responseKey, fieldJson(row, field.field, entity)]
+      case 'reference':
+        return [field.responseKey, `\u0005${JSON.stringify([field.name, keyText(row)])}\u0006`]
       case 'absent':
       case 'toOne':
       case 'list':
       case 'aggregate':
       case 'series':
       case 'traversal':
-      case 'reference':
         return [field.responseKey, 'null'] // others than absent ones were refused
     }
   })

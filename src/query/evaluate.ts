@@ -30,6 +30,7 @@ export interface FieldRow {
 export interface OperandValues {
   readonly slots: readonly (Scalar | readonly Scalar[] | null)[]
   readonly claims: ReadonlyMap<string, Scalar | readonly Scalar[]>
+  readonly steps?: readonly (readonly Scalar[])[]
 }
 
 /** Null is unknown. */
@@ -58,7 +59,7 @@ export function operandValue(operand: Operand, values: OperandValues): Scalar | 
       return claim !== null && isList(claim) && claim.length === 0 ? null : claim
     }
     case 'step':
-      throw new Error('invariant: rows in memory need no steps')
+      return values.steps?.[operand.index] ?? null
   }
 }
 

@@ -28,15 +28,17 @@ export function withParts(whole: AuthorizedPlan): AuthorizedPlan {
   const views = new Map(whole.views)
   for (const { view, field, part } of parts) {
     const name = partType(view.type, field)
-    const entity = partEntity(name, field, whole.catalog.entities.get(view.type))
+    const type = whole.catalog.entities.get(view.type)
+    invariant(type, 'a part is of a type')
+    const entity = partEntity(name, field, type)
     entities.set(name, entity)
     views.set(name, partView(entity, field, part, view))
   }
   return { ...planOver(whole, whole.plan), catalog: { ...whole.catalog, entities }, views }
 }
 
-function partEntity(name: string, field: string, type: EntityType | undefined): EntityType {
-  invariant(type, 'a part is of a type')
+/** Of the key and the field. */
+export function partEntity(name: string, field: string, type: EntityType): EntityType {
   const fields = [...type.key, field].flatMap((each): [string, Field][] => {
     const definition = type.fields.get(each)
     return definition ? [[each, definition]] : []

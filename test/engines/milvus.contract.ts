@@ -12,10 +12,11 @@ import type { Connector } from '../../src/connectors/connector.js'
 import { MilvusConnector, type MilvusNative } from '../../src/connectors/milvus/connector.js'
 import { textLiteral } from '../../src/connectors/milvus/literal.js'
 import { connectorContract } from '../connectors/contract.js'
+import { AGENTS, describeParts, heldApart, TEAMS } from '../engine/parts-suite.js'
 import { agreementOf, startTestGateway, type TestAnswer, type TestGateway } from '../support/gateway.js'
 import type { Secret } from '../../src/settings.js'
 import { startTestPostgres, type TestPostgres } from '../support/postgres.js'
-import { createCollection, fillStore, insertRows, milvusData, rebound, settled, succeeded, withMilvus } from './milvus-store.js'
+import { createCollection, fillStore, insertRows, milvusData, type NewCollection, rebound, settled, succeeded, withMilvus } from './milvus-store.js'
 
 const ADDRESS = process.env.CONCORDAT_ENGINE_URL ?? '127.0.0.1:19530'
 const held = milvusData()
@@ -39,6 +40,50 @@ connectorContract(
   },
   { data: held.data },
 )
+
+/** @param index of the vectors, which finds the nearest of all or of most. */
+function describePartsIn(where: string, index: Omit<NewCollection['indexes'][number], 'field' | 'metric'>, approximate: 'never' | 'at home'): void {
+  describeParts(
+    where,
+    async (postgres) => {
+      const name = `agent_${index.type.toLowerCase()}`
+      const part = (collection: string, column: string): unknown => ({ table: `vectors.${name}_${collection}`, key: ['agent'], column })
+      return {
+        sql: `${TEAMS}${AGENTS} ALTER TABLE agent DROP COLUMN embedding, DROP COLUMN bio;`,
+        bindings: { Agent: { uniqueKey: true, fields: { embedding: part('vectors', 'embedding'), bio: part('bios', 'text') } } },
+        moreStores: { alpha: { vectors: { kind: 'milvus', url: `http://${ADDRESS}` } } },
+        fill: async () => {
+          const held = await heldApart(postgres)
+          const key = { name: 'agent', data_type: 'VarChar', max_length: 100, is_primary_key: true }
+          const vector = { name: 'embedding', data_type: 'FloatVector', dim: 2 }
+          await withMilvus(ADDRESS, async (client) => {
+            await createCollection(client, {
+              name: `${name}_vectors`,
+              fields: [key, vector],
+              rows: [
+                ...held.flatMap(({ key: agent, embedding }) => (embedding ? [{ agent, embedding }] : [])),
+                // What is no key of an agent at all is none of one.
+                ...['agent 7', '\u0001"\\', 'é'].map((agent) => ({ agent, embedding: [1, 0] })),
+              ],
+              indexes: [{ field: 'embedding', metric: 'COSINE', ...index }],
+            })
+            await createCollection(client, {
+              name: `${name}_bios`,
+              fields: [key, { name: 'text', data_type: 'VarChar', max_length: 100 }, vector],
+              rows: held.flatMap(({ key: agent, bio }) => (bio === null ? [] : [{ agent, text: bio, embedding: [1, 1] }])),
+              indexes: [{ field: 'embedding', metric: 'COSINE', type: 'FLAT' }],
+            })
+          })
+        },
+        stop: () => Promise.resolve(),
+      }
+    },
+    approximate,
+  )
+}
+
+describePartsIn('collections of Milvus', { type: 'FLAT' }, 'never')
+describePartsIn('collections of Milvus that are searched by an index', { type: 'HNSW', params: { M: 8, efConstruction: 64 } }, 'at home')
 
 describe('a gateway over Milvus', () => {
   const SDL = `type Item @entity { key: ID! team: String! number: Int! embedding: Vector @vector(model: "m", dimensions: 3, metric: L2) }

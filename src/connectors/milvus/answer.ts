@@ -3,7 +3,7 @@ import type { ValueType } from '../../query/catalog.js'
 import { operandValue } from '../../query/evaluate.js'
 import { elementsOf, scoreOf, scoreText } from '../../query/score.js'
 import type { Chunk, Values } from '../connector.js'
-import { chunkOf, cut, isLeft, type Order, orderOf, type PageReading, type SortedRow, textOf, wantedRows } from '../flat-page.js'
+import { chunkOf, cut, isLeft, type Order, orderOf, type PageReading, rowsOfKeys, type SortedRow, textOf, wantedRows } from '../flat-page.js'
 import { ShownRow, valueField } from '../shown-row.js'
 import { INTEGER_BITS } from './field-type.js'
 import type { Reading } from './reading.js'
@@ -13,6 +13,15 @@ import { allRows, type Asking, countRows, firstRows, nearRows } from './rows.js'
 /** `fits` false: no row can. */
 export async function answerOf(asking: Asking, values: Values, fits: boolean): Promise<Chunk> {
   const { reading } = asking
+  if (reading.keys) {
+    const rows = fits ? await allRows(asking) : []
+    return rowsOfKeys(
+      pageOf(reading),
+      rows.map((row) => shown(reading, row, values)),
+      reading.keys,
+      values,
+    )
+  }
   const totalCount = reading.hasTotal ? (fits ? await countRows(asking) : 0) : null
   return chunkOf(pageOf(reading), fits ? await pageRows(asking, values) : [], totalCount)
 }

@@ -5,7 +5,9 @@
 import type { ColumnBinding, OrganizationBinding, TableBinding } from '../../query/binding.js'
 import type { EntityType, ValueField, VectorMetric } from '../../query/catalog.js'
 import { snakeCase } from '../../query/name.js'
-import { type CollectionInput, type CollectionMistake, collectionOf, type ConfiguredField, PART } from '../collections.js'
+import { collectionPlaces } from '../collection-parts.js'
+import { type CollectionInput, type CollectionMistake, collectionOf, PART } from '../collections.js'
+import type { ConfiguredField } from '../configured.js'
 import { type ColumnOrProblem, flatColumns, unboundField } from '../flat-binding.js'
 import type { CollectionDescription, FieldDescription } from './describe.js'
 import { INTEGER_BITS, milvusTypesOf } from './field-type.js'
@@ -16,10 +18,10 @@ export interface MilvusInput extends CollectionInput {
   readonly described: ReadonlyMap<string, readonly CollectionDescription[] | null>
 }
 
-/** Names of the collections that types are bound to in a store. */
-export function collectionsIn(store: string, input: Pick<CollectionInput, 'configured' | 'stores'>): readonly string[] {
-  const places = [...input.configured.keys()].map((type) => collectionOf(type, input))
-  return [...new Set(places.flatMap((place) => (place?.kind === 'milvus' && place.store === store ? [place.collection] : [])))]
+/** Names of the collections that types and fields are bound to in a store. */
+export function collectionsIn(store: string, input: CollectionInput): readonly string[] {
+  const own = collectionPlaces(input).filter((place) => place.kind === 'milvus' && place.store === store)
+  return [...new Set(own.map(({ collection }) => collection))]
 }
 
 const NO_RELATIONS = 'a collection of Milvus has no relations; say `{ constant: null }`'

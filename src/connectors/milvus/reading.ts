@@ -5,7 +5,7 @@ import type { EntityType } from '../../query/catalog.js'
 import type { AuthorizedPlan, ListPlan, PageStart, ReadableView, RowSelection, Search, ViewField } from '../../query/plan.js'
 import { isTrue, type Scope } from './condition.js'
 import { ALWAYS, allOf, type Filter } from './filter.js'
-import { conditionFields, selectedFields, selectionsOf } from '../flat-plan.js'
+import { conditionFields, type FlatPlan, flatPlanOf, selectedFields, selectionsOf } from '../flat-plan.js'
 import { shownField, valueField } from '../shown-row.js'
 import { type RowContext, SourceRow } from './row.js'
 import { unclaimed } from './unclaimed.js'
@@ -18,6 +18,7 @@ export interface Reading {
   readonly list: ListPlan
   readonly start: PageStart | null
   readonly withKeys: boolean
+  readonly keys: FlatPlan['keys']
   /** Policy first, then what the caller asks: a row that it does not fit neither comes nor takes part in a search. */
   readonly filter: Filter
   readonly key: Extract<ColumnBinding, { kind: 'column' }>
@@ -40,17 +41,15 @@ export interface SearchReading extends Search {
 
 /** @throws GatewayError FIELD_NOT_USABLE for what this kind of store does not claim. Null: the view is an empty table. */
 export function readingOf(authorized: AuthorizedPlan): Reading | null {
-  const { plan, organization, catalog, views } = authorized
-  if (plan.kind !== 'list') throw unclaimed(plan.kind, organization)
-  const { list, withKeys } = plan
-  const view = views.get(list.type)
+  const { organization, catalog } = authorized
+  const { list, withKeys, keys, view } = flatPlanOf(authorized, (what) => unclaimed(what, organization))
   const entity = catalog.entities.get(list.type)
-  invariant(view && entity, `the plan has a view of \`${list.type}\``)
+  invariant(entity, 'a plan is of types of the contract')
   const selections = selectionsOf(list)
   const table = view.source
   if (table === 'empty') return null
   const context = { organization, entity, table }
-  const key = keyColumn(context, view)
+  const key = keyColumn(context)
   const search = list.search && searchReading(list.search, authorized, view, table)
   const fields = new Set([
     ...list.order.map(({ field }) => field),
@@ -63,18 +62,17 @@ export function readingOf(authorized: AuthorizedPlan): Reading | null {
   const filter = allOf([isTrue(view.rows, policy), shown, isTrue(list.where, scopeOf(context, view))])
   const columns = [...fields].flatMap((field) => columnsOf(field, shownField(view, field), context))
   return {
-    ...{ organization, caller: authorized.caller, context, view, list, withKeys, filter, key, selections, search },
+    ...{ organization, caller: authorized.caller, context, view, list, withKeys, keys, filter, key, selections, search },
     start: authorized.starts.get(list.path) ?? null,
     outputs: [...new Set([key.column, ...columns])],
     hasTotal: list.fields.some(({ kind }) => kind === 'totalCount'),
   }
 }
 
-function keyColumn({ entity, table, organization }: RowContext, view: ReadableView): Reading['key'] {
+function keyColumn({ entity, table }: RowContext): Reading['key'] {
   const [field = '', ...others] = entity.key
   const bound = table.columns.get(field)
   invariant(others.length === 0 && bound?.kind === 'column', 'a key of Milvus is one column')
-  if (shownField(view, field).kind !== 'plain') throw unclaimed('a key that is masked', organization)
   return bound
 }
 

@@ -5,7 +5,8 @@
 import type { ColumnBinding, OrganizationBinding, RelationBinding, TableBinding } from '../../query/binding.js'
 import type { EntityType, ValueField } from '../../query/catalog.js'
 import { operandSortKey } from '../../query/value.js'
-import { type CollectionInput, type CollectionMistake, collectionOf, type ConfiguredField, PART } from '../collections.js'
+import { type CollectionInput, type CollectionMistake, collectionOf, PART } from '../collections.js'
+import type { ConfiguredField } from '../configured.js'
 import { bsonTypesOf } from './bson-type.js'
 import { bsonOf } from './operand.js'
 

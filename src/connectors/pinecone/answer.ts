@@ -1,22 +1,23 @@
 /** The rows of a statement in their order, cut to the page, as JSON. */
 import { operandValue } from '../../query/evaluate.js'
 import { elementsOf, scoreOf, scoreText } from '../../query/score.js'
-import type { Chunk } from '../connector.js'
-import { chunkOf, cut, orderOf, type SortedRow, textOf, wantedRows } from '../flat-page.js'
+import type { Chunk, Values } from '../connector.js'
+import { chunkOf, cut, keyText, orderOf, rowsOfKeys, type SortedRow, textOf, wantedRows } from '../flat-page.js'
 import type { ShownRow } from '../shown-row.js'
 import type { Reading, SearchReading } from './reading.js'
 import { allRows, type Asking, firstRows, nearRows } from './rows.js'
 
 /** `asking` null: no row can fit. */
-export async function answerOf(reading: Reading, asking: Asking | null): Promise<Chunk> {
+export async function answerOf(reading: Reading, values: Values, asking: Asking | null): Promise<Chunk> {
+  if (reading.keys) return rowsOfKeys(reading, asking ? await allRows(asking) : [], reading.keys, values)
   if (asking === null) return chunkOf(reading, [], reading.hasTotal ? 0 : null)
-  const wanted = wantedRows(reading, asking.values)
+  const wanted = wantedRows(reading, values)
   if (!reading.hasTotal) {
     const first = reading.search ? await nearest(asking, reading.search, wanted) : await firstByKey(asking, wanted)
     if (first) return chunkOf(reading, first, null)
   }
   const rows = reading.search ? scored(await allRows(asking), reading.search, asking) : sorted(await allRows(asking), reading)
-  return chunkOf(reading, cut(rows, reading.start, orderOf(reading, asking.values), wanted), reading.hasTotal ? rows.length : null)
+  return chunkOf(reading, cut(rows, reading.start, orderOf(reading, values), wanted), reading.hasTotal ? rows.length : null)
 }
 
 /** Null: the key is not what they go by, or not all of them would come in its order. */
@@ -40,7 +41,7 @@ async function nearest(asking: Asking, search: SearchReading, wanted: number): P
 }
 
 function sorted(rows: readonly ShownRow[], { list }: Reading): readonly SortedRow[] {
-  return rows.map((row) => ({ row, sort: list.order.map(({ field }) => row.text(field)), key: keyOf(row) }))
+  return rows.map((row) => ({ row, sort: list.order.map(({ field }) => row.text(field)), key: keyText(row) }))
 }
 
 /** A row without a score is none that is near. */
@@ -50,7 +51,7 @@ function scored(rows: readonly ShownRow[], search: SearchReading, asking: Asking
   return rows.flatMap((row) => {
     const vector = row.text(search.field)
     const score = vector === null ? null : scoreText(search.metric, elementsOf(vector), target)
-    return score === null ? [] : [{ row, sort: [score], key: keyOf(row) }]
+    return score === null ? [] : [{ row, sort: [score], key: keyText(row) }]
   })
 }
 
@@ -60,8 +61,4 @@ function targetOf({ to, metric }: SearchReading, { values }: Asking): readonly n
   if (typeof text !== 'string') return null
   const target = elementsOf(text)
   return metric === 'COSINE' && !Number.isFinite(scoreOf(metric, target, target)) ? null : target
-}
-
-function keyOf(row: ShownRow): string {
-  return row.source.value(row.entity.key[0] ?? '') as string // the id of its record
 }

@@ -4,7 +4,9 @@
  */
 import type { ColumnBinding, OrganizationBinding, TableBinding } from '../../query/binding.js'
 import type { EntityType, ValueField, VectorMetric } from '../../query/catalog.js'
-import { type CollectionInput, type CollectionMistake, collectionOf, type ConfiguredField, PART } from '../collections.js'
+import { collectionPlaces } from '../collection-parts.js'
+import { type CollectionInput, type CollectionMistake, collectionOf, type CollectionPlace, PART } from '../collections.js'
+import type { ConfiguredField } from '../configured.js'
 import { type ColumnOrProblem, flatColumns, unboundField } from '../flat-binding.js'
 import { DEFAULT_NAMESPACE } from './calls.js'
 import type { IndexDescription } from './describe.js'
@@ -25,20 +27,21 @@ interface Place {
   readonly fields: ReadonlyMap<string, ConfiguredField>
 }
 
-/** Names of the indexes that types are bound to in a store. */
-export function indexesIn(store: string, input: Pick<CollectionInput, 'configured' | 'stores'>): readonly string[] {
-  const places = [...input.configured.keys()].map((type) => indexOf(type, input))
-  return [...new Set(places.flatMap((place) => (place?.store === store ? [place.index] : [])))]
+/** Names of the indexes that types and fields are bound to in a store. */
+export function indexesIn(store: string, input: CollectionInput): readonly string[] {
+  const own = collectionPlaces(input).filter((place) => place.store === store)
+  return [...new Set(own.flatMap((place) => indexAt(place)?.index ?? []))]
+}
+
+interface IndexPlace {
+  readonly store: string
+  readonly index: string
+  readonly namespace: string
 }
 
 /** `store.index`, whose namespace is the default one, or `store.index.namespace`. */
-function indexOf(
-  type: string,
-  input: Pick<CollectionInput, 'configured' | 'stores'>,
-): { readonly store: string; readonly index: string; readonly namespace: string } | null {
-  const at = collectionOf(type, input)
-  if (at?.kind !== 'pinecone') return null
-  const { store, within, collection } = at
+function indexAt({ kind, store, within, collection }: CollectionPlace): IndexPlace | null {
+  if (kind !== 'pinecone') return null
   return within === null ? { store, index: collection, namespace: DEFAULT_NAMESPACE } : { store, index: within, namespace: collection }
 }
 
@@ -56,7 +59,8 @@ export function bindIndexes(input: PineconeInput): { readonly types: Organizatio
 }
 
 function placeOf(entity: EntityType, input: PineconeInput, mistakes: CollectionMistake[]): Place | null {
-  const at = indexOf(entity.name, input)
+  const collection = collectionOf(entity.name, input)
+  const at = collection && indexAt(collection)
   const settings = input.configured.get(entity.name)
   const described = at && input.described.get(at.store)
   if (!at || settings?.kind !== 'table' || !described) return null

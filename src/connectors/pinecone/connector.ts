@@ -96,14 +96,14 @@ export class PineconeConnector implements Connector<PineconeNative> {
     if (native.kind === 'empty') return { count: 0, texts: [], keys: [], totalCount: native.hasTotal ? 0 : null }
     const { reading } = native
     const asked = filled(reading.pushdown, values)
-    if (asked === null) return answerOf(reading, null)
+    if (asked === null) return answerOf(reading, values, null)
     const { schema: name, table: namespace } = reading.context.table
     const options = { signal, untilMs: performance.now() + deadlineMs + GRACE_MS }
     try {
       const index = this.indexes.get(name) ?? (await this.described(name, options))
       if (!index) throw nonsense('that there is no index of the name')
       const calls = new Calls({ host: index.host, apiKey: this.control.apiKey, namespace, dimensions: index.dimensions }, this.transport, options)
-      return await answerOf(reading, { calls, reading, asked, values, rowsMax: this.options.rowsMax })
+      return await answerOf(reading, values, { calls, reading, asked, values, rowsMax: this.options.rowsMax })
     } catch (error) {
       const coded = codedError(error, signal)
       if (coded.code === 'SOURCE_UNAVAILABLE') this.indexes.delete(name)

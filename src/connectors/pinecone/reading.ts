@@ -3,8 +3,9 @@ import { invariant } from '../../errors.js'
 import type { TableBinding } from '../../query/binding.js'
 import type { EntityType } from '../../query/catalog.js'
 import type { AuthorizedPlan, ReadableView, Search, ViewField } from '../../query/plan.js'
+import type { Predicate } from '../../query/predicate.js'
 import type { PageReading } from '../flat-page.js'
-import { conditionFields, selectedFields, selectionsOf } from '../flat-plan.js'
+import { conditionFields, type FlatPlan, flatPlanOf, selectedFields, selectionsOf } from '../flat-plan.js'
 import { shownField, valueField } from '../shown-row.js'
 import { type Scope, whenTrue } from './condition.js'
 import { allOf, EVERY, type Pushdown } from './pushdown.js'
@@ -14,7 +15,7 @@ import { unclaimed } from './unclaimed.js'
 export interface Reading extends PageReading {
   readonly caller: string
   readonly context: RowContext
-  readonly view: ReadableView
+  readonly keys: FlatPlan['keys']
   readonly search: SearchReading | null
   /** Of policy, of the condition of a vector that is shown in some rows only, and of what the caller asks: what saves reading rows that do not fit. */
   readonly pushdown: Pushdown
@@ -28,12 +29,10 @@ export interface SearchReading extends Search {
 
 /** @throws GatewayError FIELD_NOT_USABLE for what this kind of store does not claim. Null: the view is an empty table. */
 export function readingOf(authorized: AuthorizedPlan): Reading | null {
-  const { plan, organization, catalog, views } = authorized
-  if (plan.kind !== 'list') throw unclaimed(plan.kind, organization)
-  const { list, withKeys } = plan
-  const view = views.get(list.type)
+  const { organization, catalog } = authorized
+  const { list, withKeys, keys, view, key } = flatPlanOf(authorized, (what) => unclaimed(what, organization))
   const entity = catalog.entities.get(list.type)
-  invariant(view && entity, `the plan has a view of \`${list.type}\``)
+  invariant(entity, 'a plan is of types of the contract')
   const table = view.source
   if (table === 'empty') return null
   if (list.order.some(({ path }) => path.length > 0)) throw unclaimed('an order by a relation', organization)
@@ -45,13 +44,11 @@ export function readingOf(authorized: AuthorizedPlan): Reading | null {
     ...selections.flatMap((row) => selectedFields(row, view, (what) => unclaimed(what, organization))),
   ]
   for (const field of used) refuseMask(shownField(view, field), organization)
-  const [key = ''] = entity.key
-  if (shownField(view, key).kind !== 'plain') throw unclaimed('a key that is masked', organization)
   const policy = policyScope(context)
-  const search = list.search && searchReading(list.search, authorized, view, table)
+  const search = list.search && searchReading({ search: list.search, where: list.where }, authorized, view, table)
   const shown = search ? shownWhere(shownField(view, search.field), policy) : EVERY
   return {
-    ...{ organization, caller: authorized.caller, context, entity, view, list, withKeys, selections, search },
+    ...{ organization, caller: authorized.caller, context, entity, view, list, withKeys, keys, selections, search },
     pushdown: allOf([whenTrue(view.rows, policy), shown, whenTrue(list.where, viewScope(context, view, policy))]),
     start: authorized.starts.get(list.path) ?? null,
     keyType: valueField(entity, key).type,
@@ -59,14 +56,21 @@ export function readingOf(authorized: AuthorizedPlan): Reading | null {
   }
 }
 
-function searchReading(search: Search, { organization, caller, starts, plan }: AuthorizedPlan, view: ReadableView, table: TableBinding): SearchReading {
+function searchReading(
+  { search, where }: { readonly search: Search; readonly where: Predicate },
+  { organization, caller, starts, plan }: AuthorizedPlan,
+  view: ReadableView,
+  table: TableBinding,
+): SearchReading {
   const shown = shownField(view, search.field)
   // Scores would give away what may not be read.
   if (shown.kind !== 'plain' && shown.kind !== 'cell') throw unclaimed('a search by a field that is not shown', organization)
   const bound = table.columns.get(search.field)
   const isFirstPage = plan.kind === 'list' && !starts.has(plan.list.path)
   const isHome = caller === organization && shown.kind === 'plain' && isFirstPage
-  return { ...search, isApproximate: isHome && bound?.kind === 'column' && bound.nearBy?.includes(search.metric) === true }
+  // Records that another store names are read by their ids.
+  const isNamed = where.kind === 'in' && where.operand.kind === 'step'
+  return { ...search, isApproximate: isHome && !isNamed && bound?.kind === 'column' && bound.nearBy?.includes(search.metric) === true }
 }
 
 function refuseMask(shown: ViewField, organization: string): void {

@@ -12,6 +12,7 @@ import type { ColumnBinding, OrganizationBinding, PartBinding, RelationBinding, 
 import type { Catalog, EntityType, ToOneField, ValueField, ValueType } from '../../query/catalog.js'
 import { pluralOf, snakeCase } from '../../query/name.js'
 import { operandSortKey } from '../../query/value.js'
+import type { ConfiguredField, ConfiguredType } from '../configured.js'
 import { quoteName } from '../sql/fragment.js'
 import { isComparable, misfitOf, nearMetrics, valuesOf } from './column-fit.js'
 import type { ColumnDescription, StoreDescription, TableDescription } from './describe.js'
@@ -27,30 +28,6 @@ export interface BindingInput {
   /** By name; the first is meant where a binding names none. A store without a description could not be read: its types are left out without a finding. */
   readonly stores: ReadonlyMap<string, { readonly schema: string; readonly description: StoreDescription | null }>
 }
-
-export type ConfiguredType =
-  | { readonly kind: 'none' }
-  | {
-      readonly kind: 'table'
-      readonly table: { readonly store: string | null; readonly schema: string | null; readonly table: string } | null
-      readonly fields: ReadonlyMap<string, ConfiguredField>
-      /** The owner says that the key is never null and never twice, where no unique index does. Absent: not said. */
-      readonly uniqueKey?: boolean
-    }
-
-export type ConfiguredField =
-  | {
-      readonly kind: 'column'
-      readonly columns: readonly string[]
-      readonly values: ReadonlyMap<string, string> | null
-      readonly multiply: string | null
-      /** Another table, which has the column for keys of rows. */
-      readonly part?: {
-        readonly table: { readonly store: string | null; readonly schema: string | null; readonly table: string }
-        readonly key: readonly string[]
-      }
-    }
-  | { readonly kind: 'constant'; readonly value: string | number | boolean | null }
 
 export function resolveBinding(input: BindingInput): { readonly binding: OrganizationBinding; readonly findings: readonly Finding[] } {
   const findings: Finding[] = []
@@ -220,12 +197,13 @@ function hasUniqueKey(bound: Bound, report: Report): boolean {
 function boundColumn(field: ValueField, place: Place, report: Report): ColumnBinding | null {
   const settings = place.configured.get(field.name)
   const isKey = place.entity.key.includes(field.name)
-  if (settings?.kind === 'column' && settings.part) return null
   const refuse = (rule: FindingRule, problem: string, hint: string, column?: string): null => {
     const at = [place.store, place.table.schema, place.table.name, ...(column === undefined ? [] : [column])]
     report({ severity: 'error', rule, type: place.entity.name, field: field.name, place: placeText(...at), problem, hint })
     return null
   }
+  if (settings?.kind === 'column' && settings.part)
+    return isKey || field.required ? refuse('key', 'a key or `!` field is a column of its own table', 'bind a column of the type’s table') : null
   if (settings?.kind === 'constant')
     return isKey ? refuse('key', 'a key cannot be a constant', 'bind a column that tells rows apart') : boundConstant(field, settings.value, refuse)
   if (settings && settings.columns.length !== 1) return refuse('column', 'a value has one column', 'write `column`, not `columns`')
@@ -325,10 +303,9 @@ function boundPart(field: ValueField, bound: Bound, { stores, report }: Others):
     report({ severity: 'error', rule, type: place.entity.name, field: field.name, problem, hint })
     return null
   }
-  if (field.required || place.entity.key.includes(field.name))
-    return refuse('key', 'a key or `!` field is a column of its own table', 'bind a column of the type’s table')
   const key = keyColumns(bound)
   if (!key || !canTravel(bound, key)) return refuse('key', `the key of \`${place.entity.name}\` has no text that is the same in both tables`, TRAVELLING)
+  if ('bound' in settings.part) return settings.part.bound
   const columns = settings.part.key.map((column): [string, ConfiguredField] => ['', { kind: 'column', columns: [column], values: null, multiply: null }])
   if (columns.length !== key.length) return refuse('key', `the key of \`${place.entity.name}\` has ${key.length} columns`, 'name as many in `key`')
   const configured = new Map<string, ConfiguredField>([

@@ -1,7 +1,7 @@
 /** What `check` says of a binding: findings, and the words that they are written in. */
 import type { EntityType } from '../../query/catalog.js'
 import { quoteName } from '../sql/fragment.js'
-import type { ConfiguredField } from './bind-tables.js'
+import type { ConfiguredField } from '../configured.js'
 import type { TableDescription } from './describe.js'
 
 export type FindingRule =

@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals'
-import type { ConfiguredField } from '../../../src/connectors/collections.js'
+import type { ConfiguredField } from '../../../src/connectors/configured.js'
 import { bindMilvus } from '../../../src/connectors/milvus/bind-collections.js'
 import type { FieldDescription } from '../../../src/connectors/milvus/describe.js'
 import { parseContract } from '../../../src/gateway/contract.js'

@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals'
-import type { ConfiguredField } from '../../../src/connectors/collections.js'
+import type { ConfiguredField } from '../../../src/connectors/configured.js'
 import { bindIndexes, indexesIn } from '../../../src/connectors/pinecone/bind-indexes.js'
 import type { IndexDescription } from '../../../src/connectors/pinecone/describe.js'
 import { parseContract } from '../../../src/gateway/contract.js'

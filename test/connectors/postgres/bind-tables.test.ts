@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
-import type { ConfiguredField, ConfiguredType } from '../../../src/connectors/postgres/bind-tables.js'
+import type { ConfiguredField, ConfiguredType } from '../../../src/connectors/configured.js'
 import { resolveBinding } from '../../../src/connectors/postgres/bind-tables.js'
 import { describeStore } from '../../../src/connectors/postgres/describe.js'
 import { parseContract } from '../../../src/gateway/contract.js'

@@ -9,7 +9,7 @@ import { signAgreement } from '../../../src/cli/agreement.js'
 import { renderRls, RlsError, rlsFindings, rlsScript, scriptText } from '../../../src/cli/rls.js'
 import { generateKeyPair } from '../../../src/cli/token.js'
 import type { Config, OrganizationConfig, StoreConfig } from '../../../src/config.js'
-import type { ConfiguredType } from '../../../src/connectors/postgres/bind-tables.js'
+import type { TypeBindingConfig } from '../../../src/config.js'
 import { resolveBinding } from '../../../src/connectors/postgres/bind-tables.js'
 import { textOf } from '../../../src/connectors/texts.js'
 import { PostgresConnector } from '../../../src/connectors/postgres/connector.js'
@@ -93,7 +93,7 @@ const column = (column: string, more: { values?: ReadonlyMap<string, string>; mu
   values: more.values ?? null,
   multiply: more.multiply ?? null,
 })
-const CONFIGURED: ReadonlyMap<string, ConfiguredType> = new Map<string, ConfiguredType>([
+const CONFIGURED: ReadonlyMap<string, TypeBindingConfig> = new Map<string, TypeBindingConfig>([
   ['User', { kind: 'table', table: { store: null, schema: null, table: 'people' }, fields: new Map([['key', column('id')]]) }],
   [
     'Agent',
@@ -134,7 +134,7 @@ async function makeStore(tables = TABLES, configured = CONFIGURED, grants = GRAN
   return { database, ...(await bind(database, configured)) }
 }
 
-async function bind(database: TestDatabase, configured: ReadonlyMap<string, ConfiguredType>): Promise<Omit<Store, 'database'>> {
+async function bind(database: TestDatabase, configured: ReadonlyMap<string, TypeBindingConfig>): Promise<Omit<Store, 'database'>> {
   const description = await withClient(database.url(GATEWAY), (client) => describeStore(client, { timeoutMs: 10_000 }))
   const { binding, findings } = resolveBinding({ catalog, organization: HOME, configured, stores: new Map([['main', { schema: 'public', description }]]) })
   expect(findings.filter(({ severity }) => severity === 'error')).toEqual([])
@@ -349,8 +349,8 @@ describe('a rendered script', () => {
 
   it('shows of a table what any of the types shows that are read from it', async () => {
     const store = await makeStore()
-    const people: ConfiguredType = { kind: 'table', table: { store: null, schema: null, table: 'people' }, fields: new Map([['key', column('id')]]) }
-    const twice = { ...store, ...(await bind(store.database, new Map<string, ConfiguredType>([...CONFIGURED, ['Setting', people]]))) }
+    const people: TypeBindingConfig = { kind: 'table', table: { store: null, schema: null, table: 'people' }, fields: new Map([['key', column('id')]]) }
+    const twice = { ...store, ...(await bind(store.database, new Map<string, TypeBindingConfig>([...CONFIGURED, ['Setting', people]]))) }
     await apply(twice, policiesOf({ grantee: 'aurora', types: { ...rows('User', { team: { eq: 'research' } }), ...rows('Setting', { name: { eq: 'Bo' } }) } }))
     expect([await seen(store, 'aurora', 'people'), await seen(store, 'aurora', 'settings').catch(() => 'open')]).toEqual([
       ['1', '2'],
@@ -361,7 +361,7 @@ describe('a rendered script', () => {
   it('takes the gateway away from a table that is bound no longer', async () => {
     const store = await makeStore()
     await apply(store, first)
-    const rest = { ...store, ...(await bind(store.database, new Map<string, ConfiguredType>([...CONFIGURED, ['Setting', { kind: 'none' }]]))) }
+    const rest = { ...store, ...(await bind(store.database, new Map<string, TypeBindingConfig>([...CONFIGURED, ['Setting', { kind: 'none' }]]))) }
     await apply(rest, first)
     expect([await seen(store, HOME, 'settings'), (await seen(store, HOME)).length]).toEqual([[], 5])
   })
@@ -404,7 +404,7 @@ describe('a rendered script', () => {
   })
 
   it('says of views that they are not protected', async () => {
-    const declared: ConfiguredType = { kind: 'table', table: null, fields: new Map(), uniqueKey: true }
+    const declared: TypeBindingConfig = { kind: 'table', table: null, fields: new Map(), uniqueKey: true }
     const view = `${TABLES} DROP TABLE settings; CREATE VIEW settings AS SELECT 'a'::text AS key, 'b'::text AS name`
     const store = await makeStore(view, new Map([...CONFIGURED, ['Setting', declared]]))
     expect(script(store, first).warnings).toEqual(['public.settings is a view: only the tables below it can be protected'])
@@ -739,7 +739,7 @@ describe('any name and any constant', () => {
           await client.query(`GRANT USAGE ON SCHEMA ${pg.escapeIdentifier(`s${schema}`)} TO ${GATEWAY}; GRANT SELECT ON ${place} TO ${GATEWAY}`)
         })
         try {
-          const configured = new Map<string, ConfiguredType>([
+          const configured = new Map<string, TypeBindingConfig>([
             ['User', { kind: 'none' }],
             ['Agent', { kind: 'none' }],
             [
