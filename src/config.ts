@@ -164,7 +164,7 @@ export interface IssuerConfig {
 }
 
 export interface StoreConfig {
-  readonly kind: 'postgres' | 'mongodb' | 'milvus' | 'pinecone'
+  readonly kind: 'postgres' | 'mongodb' | 'milvus' | 'pinecone' | 'neo4j'
   /** Of MongoDB with the name of the database; of Milvus `http` or `https`, with a token as the password; of Pinecone its control plane, with the API key as the password. */
   readonly url: Secret
   /** Where the data lie. */
@@ -197,6 +197,10 @@ export type FieldBinding =
       readonly multiply: string | null
       /** BSON type, over a collection; absent or null: the one that the contract's type is held by as a rule. */
       readonly bson?: string | null
+      /** Type of a property, over a graph; likewise. */
+      readonly property?: string | null
+      /** Of a relation over a graph: whether its relationships lead from the type's nodes. Absent or null: they do. */
+      readonly direction?: 'out' | 'in' | null
       /** Another table, that has the column for keys of the type's rows. Absent: the type's own. */
       readonly part?: { readonly table: TableName; readonly key: readonly string[] }
     }
@@ -287,7 +291,7 @@ const postgresUrl = secret({
 })
 const storeUrl = secret({
   holds:
-    'a URL such as `postgres://user:password@host:5432/database`, `mongodb://user:password@host:27017/database`, `https://:token@host:19530` or `https://:key@api.pinecone.io`',
+    'a URL such as `postgres://user:password@host:5432/database`, `mongodb://user:password@host:27017/database`, `https://:token@host:19530`, `https://:key@api.pinecone.io` or `neo4j+s://user:password@host:7687`',
   accepts: isStoreUrl,
   plain: {
     expects: 'a URL without a password, such as `postgres://user@host:5432/database`',
@@ -323,6 +327,14 @@ const URL_OF: Readonly<Record<StoreConfig['kind'], (value: string) => boolean>> 
   mongodb: isMongoUrl,
   milvus: isMilvusUrl,
   pinecone: isPineconeUrl,
+  neo4j: isGraphUrl,
+}
+
+/** With the name of a database, where that is not the default one. */
+function isGraphUrl(value: string): boolean {
+  if (!/^(bolt|neo4j)(\+s)?:\/\/./.test(value) || !URL.canParse(value)) return false
+  const { host, pathname, search, hash } = new URL(value)
+  return host !== '' && /^\/?[^/]*$/.test(pathname) && search === '' && hash === ''
 }
 
 /** Encrypted but on this machine. */
@@ -567,7 +579,7 @@ interface StoreSettings extends Omit<StoreConfig, 'jurisdiction'> {
 
 const store = refined<StoreSettings, StoreSettings>(
   object<StoreSettings>({
-    kind: key('kind', oneOf(['postgres', 'mongodb', 'milvus', 'pinecone']), { about: 'The kind of store.' }),
+    kind: key('kind', oneOf(['postgres', 'mongodb', 'milvus', 'pinecone', 'neo4j']), { about: 'The kind of store.' }),
     url: key('url', storeUrl, { about: 'Where the store is.' }),
     jurisdiction: key('jurisdiction', jurisdiction, { fallback: null, shown: "the organization's", about: 'Where the data lie.' }),
     schema: key('schema', identifier, { fallback: 'public', shown: 'public', about: 'The schema of tables whose binding names none.' }),
@@ -621,6 +633,8 @@ interface FieldSettings {
   readonly multiply: string | null
   readonly constant: string | number | boolean | null | undefined
   readonly bson: string | null
+  readonly property: string | null
+  readonly direction: 'out' | 'in' | null
   readonly table: TableName | null
   readonly key: readonly string[] | null
 }
@@ -686,6 +700,16 @@ const describedField = refined<FieldSettings, FieldBinding>(
       shown: "by the contract's type",
       about: 'Over a collection: the BSON type of the values; those of another type read as null.',
     }),
+    property: key('property', oneOf(['STRING', 'INTEGER']), {
+      fallback: null,
+      shown: "by the contract's type",
+      about: 'Over a graph: the type of the property, where several could hold the value; those of another type read as null.',
+    }),
+    direction: key('direction', oneOf(['out', 'in']), {
+      fallback: null,
+      shown: '`out`',
+      about: "Over a graph: whether a relation's relationships lead from the type's nodes (`out`) or to them.",
+    }),
     table: key('table', boundTable, {
       fallback: null,
       shown: "the type's own",
@@ -698,7 +722,7 @@ const describedField = refined<FieldSettings, FieldBinding>(
     }),
     constant: key('constant', scalar, { fallback: undefined, shown: 'none', about: 'This value for every row, in place of a column.' }),
   }),
-  ({ column, columns, values, multiply, constant, bson, table, key: keyColumns }, refuse) => {
+  ({ column, columns, values, multiply, constant, bson, property, direction, table, key: keyColumns }, refuse) => {
     const sources = [column !== null, columns !== null, constant !== undefined].filter(Boolean).length
     if (sources !== 1) return refuse('a field has one source', 'write one of `column`, `columns` and `constant`')
     if (values !== null && multiply !== null) return refuse('`values` and `multiply` exclude each other', 'keep one of them')
@@ -707,7 +731,16 @@ const describedField = refined<FieldSettings, FieldBinding>(
       return refuse('`table`, `key` and `column` go together', 'write all three, or `column` alone')
     if (constant !== undefined) return { kind: 'constant', value: constant }
     const part = table && keyColumns ? { table, key: keyColumns } : null
-    return { kind: 'column', columns: columns ?? (column === null ? [] : [column]), values, multiply, ...(bson !== null && { bson }), ...(part && { part }) }
+    return {
+      kind: 'column',
+      columns: columns ?? (column === null ? [] : [column]),
+      values,
+      multiply,
+      ...(bson !== null && { bson }),
+      ...(property !== null && { property }),
+      ...(direction !== null && { direction }),
+      ...(part && { part }),
+    }
   },
 )
 

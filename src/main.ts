@@ -426,7 +426,7 @@ function itself(own: Connector): Connector {
   return own
 }
 
-/** A MongoDB has nothing to describe; `collections` says that it answers. */
+/** A MongoDB or Neo4j has nothing to describe; `collections` says that it answers. */
 type Description = StoreDescription | StoreContents | 'collections'
 type Stores = OrganizationStores<Description>
 
@@ -448,6 +448,8 @@ async function organizationStores(organization: OrganizationConfig, { catalog, c
           return [store, await mongoStore(store, each, connectorOf)] as const
         case 'milvus':
           return [store, await milvusStore(store, each, { input, connectorOf })] as const
+        case 'neo4j':
+          return [store, await graphStore(store, each, connectorOf)] as const
         case 'pinecone':
           return [store, await pineconeStore(store, each, { input, connectorOf })] as const
       }
@@ -548,6 +550,25 @@ async function mongoStore(
   const { MongoConnector } = await import('./connectors/mongodb/connector.js')
   const { max, queue, connectMs, idleMs } = pool
   const connector = new MongoConnector({ store, url: url.reveal(), pool: { max, waitingMax: queue, connectMs, idleMs } })
+  return {
+    jurisdiction,
+    connector: connectorOf(connector),
+    describe: async () => {
+      await connector.ping(new AbortController().signal)
+      return 'collections'
+    },
+  }
+}
+
+/** The driver is loaded by who has such a store. */
+async function graphStore(
+  store: string,
+  { url, pool, jurisdiction }: StoreConfig,
+  connectorOf: StoresParts['connectorOf'],
+): Promise<{ jurisdiction: string; connector: Connector; describe(): Promise<'collections'> }> {
+  const { Neo4jConnector } = await import('./connectors/neo4j/connector.js')
+  const { max, queue, connectMs, idleMs } = pool
+  const connector = new Neo4jConnector({ store, url: url.reveal(), pool: { max, waitingMax: queue, connectMs, idleMs } })
   return {
     jurisdiction,
     connector: connectorOf(connector),

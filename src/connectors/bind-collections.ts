@@ -16,11 +16,13 @@ export async function collectionBinder({ stores }: Pick<CollectionInput, 'stores
   const mongodb = has('mongodb') ? await import('./mongodb/bind-collections.js') : null
   const milvus = has('milvus') ? await import('./milvus/bind-collections.js') : null
   const pinecone = has('pinecone') ? await import('./pinecone/bind-indexes.js') : null
-  if (!mongodb && !milvus && !pinecone) return null
+  const neo4j = has('neo4j') ? await import('./neo4j/bind-graph.js') : null
+  if (!mongodb && !milvus && !pinecone && !neo4j) return null
   return (own, described) => {
     const input = withPartTypes(own)
     const bound = [
       mongodb?.bindCollections(input),
+      neo4j?.bindGraph(input),
       milvus?.bindMilvus({ ...input, described: contentsOf(described, isOfMilvus) }),
       pinecone?.bindIndexes({ ...input, described: contentsOf(described, isOfPinecone) }),
     ].filter((each) => each !== undefined)

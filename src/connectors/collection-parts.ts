@@ -82,7 +82,7 @@ function placeOf(field: ConfiguredField, stores: CollectionInput['stores']): Col
 type ColumnSettings = Extract<ConfiguredField, { kind: 'column' }>
 
 function partSettings({ entity, field, place }: Omit<Part, 'configured'>, { part, ...own }: ColumnSettings, uniqueKey: boolean): Part['configured'] {
-  if (place.kind === 'mongodb') return 'a collection of MongoDB holds whole rows only'
+  if (place.kind === 'mongodb' || place.kind === 'neo4j') return `a store of kind \`${place.kind}\` holds whole rows only`
   const { table, key } = part && 'table' in part ? part : { table: null, key: [] }
   if (key.length !== entity.key.length) return `the key of \`${entity.name}\` has ${entity.key.length} fields; name as many in \`key\``
   const fields = entity.key.map((name, index): [string, ConfiguredField] => [

@@ -4,7 +4,7 @@ import type { Catalog } from '../query/catalog.js'
 import type { ConfiguredTable, ConfiguredType } from './configured.js'
 
 /** Kinds of stores that hold collections. */
-export type CollectionKind = 'mongodb' | 'milvus' | 'pinecone'
+export type CollectionKind = 'mongodb' | 'milvus' | 'pinecone' | 'neo4j'
 
 export interface CollectionInput {
   readonly catalog: Catalog
@@ -31,7 +31,7 @@ export interface CollectionPlace {
 }
 
 export function holdsCollections(kind: string): kind is CollectionKind {
-  return kind === 'mongodb' || kind === 'milvus' || kind === 'pinecone'
+  return kind === 'mongodb' || kind === 'milvus' || kind === 'pinecone' || kind === 'neo4j'
 }
 
 /** The store and the collection that a type is bound to; null where it is bound elsewhere. `store.collection` and `collection` are both names. */

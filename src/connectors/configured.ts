@@ -24,8 +24,12 @@ export type ConfiguredField =
       readonly columns: readonly string[]
       readonly values: ReadonlyMap<string, string> | null
       readonly multiply: string | null
-      /** Of a collection. */
+      /** BSON type, of a collection of MongoDB. */
       readonly bson?: string | null
+      /** Type of a property, of a graph. */
+      readonly property?: string | null
+      /** Of a relation of a graph. */
+      readonly direction?: 'out' | 'in' | null
       /** Another table, which has the column for keys of rows; bound already where it is a collection, if it could be. */
       readonly part?: { readonly table: ConfiguredTable; readonly key: readonly string[] } | { readonly bound: PartBinding | null }
     }

@@ -48,7 +48,7 @@ export async function start({ directory, port }) {
     command: 'java',
     args: [
       '-Xms128m',
-      '-Xmx512m',
+      '-Xmx1g',
       '-cp',
       join(library, 'lib', '*'),
       'org.neo4j.server.CommunityEntryPoint',
@@ -70,5 +70,6 @@ dbms.security.auth_enabled=false
 dbms.usage_report.enabled=false
 server.memory.pagecache.size=64m
 db.tx_log.preallocate=false
+server.db.query_cache_size=100
 `
 }

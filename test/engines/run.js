@@ -23,7 +23,7 @@ import * as timescale from './timescale.js'
 const ENGINES = {
   pgvector: { ...pgvector, ask: nearestInPostgres, suite: 'pgvector.contract.ts' },
   timescale: { ...timescale, ask: hourlyInTimescale, suite: 'timescale.contract.ts' },
-  neo4j: { ...neo4jEngine, ask: pathInNeo4j },
+  neo4j: { ...neo4jEngine, ask: pathInNeo4j, suite: 'neo4j.contract.ts', runs: 15 },
   mongodb: { ...mongodb, ask: pipelineInMongo, suite: 'mongodb.contract.ts' },
   milvus: { ...milvus, ask: nearestInMilvus, suite: 'milvus.contract.ts' },
   pinecone: { ...pinecone, ask: () => Promise.resolve('a stub of Pinecone'), suite: 'pinecone.contract.ts' },
@@ -45,7 +45,7 @@ for (const name of wanted.length > 0 ? wanted : Object.keys(ENGINES)) {
 console.log(`${passed} passed, ${failed} failed`)
 process.exitCode = failed > 0 ? 1 : 0
 
-async function trial({ install, start, ask, suite }) {
+async function trial({ install, start, ask, suite, runs }) {
   const installation = await timed(install)
   const directory = await mkdtemp(join(tmpdir(), 'concordat-engine-'))
   try {
@@ -53,7 +53,7 @@ async function trial({ install, start, ask, suite }) {
     const { url, stop } = launch.value
     const question = await timed(async () => {
       const answer = await ask(url)
-      if (suite) await runSuite(suite, url)
+      if (suite) await runSuite(suite, url, runs)
       return answer
     }).finally(stop)
     return `${question.value}; installed in ${installation.seconds} s, started in ${launch.seconds} s, asked in ${question.seconds} s`
@@ -63,10 +63,10 @@ async function trial({ install, start, ask, suite }) {
 }
 
 /** The connector contract, kept by the connector over this engine; its files end otherwise than in `.test.ts`, so that `npm test` needs no engine. */
-async function runSuite(file, url) {
+async function runSuite(file, url, runs = 40) {
   const runner = fileURLToPath(new URL('../run.js', import.meta.url))
   const args = [runner, '--testMatch', `**/engines/${file}`, '--forceExit']
-  const child = spawn(process.execPath, args, { stdio: 'inherit', env: { CONTRACT_RUNS: '40', ...process.env, CONCORDAT_ENGINE_URL: url } })
+  const child = spawn(process.execPath, args, { stdio: 'inherit', env: { CONTRACT_RUNS: String(runs), ...process.env, CONCORDAT_ENGINE_URL: url } })
   const [code] = await once(child, 'exit')
   if (code !== 0) throw new Error(`the suite ${file} failed`)
 }

@@ -1,15 +1,9 @@
 /** The text forms of stored values, which are those of every store (see query/value.ts). Values come as the driver reads them with `promoteValues: false`. */
 import { Binary, Decimal128, Double, Int32, Long, ObjectId } from 'mongodb'
 import { invariant } from '../../errors.js'
-import type { ValueField, ValueType } from '../../query/catalog.js'
+import type { ValueType } from '../../query/catalog.js'
 import { parseDecimal, printDecimal, printFloat } from '../../query/decimal.js'
-import { jsonString, listJson, valueJson } from '../../query/value.js'
-
-/** The JSON text of a field's value. */
-export function fieldJson({ type, list }: ValueField, value: unknown): string {
-  if (!list || !Array.isArray(value)) return valueJson(type, sortText(type, value))
-  return listJson(type, value.map((item: unknown) => sortText(type, item))) // prettier-ignore
-}
+import { jsonString } from '../../query/value.js'
 
 /** The sort key of a value that the pipeline gave. */
 export function sortText(type: ValueType, value: unknown): string | null {

@@ -5,9 +5,9 @@ import type { ValueField, ValueType } from '../../query/catalog.js'
 import type { CompareOp, Scalar } from '../../query/predicate.js'
 import { parseJson } from '../../query/json-value.js'
 import { operandSortKey } from '../../query/value.js'
+import { likeRegex } from '../like-regex.js'
 import { idNative } from './bson-type.js'
 import { containsExpression } from './json-contains.js'
-import { likeExpression } from './like.js'
 import { bsonOf } from './operand.js'
 import { allOf, anyOf, isKnown, literal, negated, type Template } from './template.js'
 
@@ -65,7 +65,7 @@ export function textComparison(
 function fitting(value: Template, { kind, fold = false }: Parameters<typeof textComparison>[1], text: string): Template {
   switch (kind) {
     case 'like':
-      return likeExpression(value, text, fold)
+      return { $regexMatch: { input: value, regex: literal(likeRegex(text, fold)), options: 's' } }
     case 'startsWith':
       return { $eq: [{ $substrCP: [{ $ifNull: [value, ''] }, 0, [...text].length] }, literal(text)] }
     case 'contains':

@@ -5,9 +5,10 @@ import { GatewayError, invariant } from '../../errors.js'
 import type { AuthorizedPlan } from '../../query/plan.js'
 import { ALL, type Predicate } from '../../query/predicate.js'
 import type { Answer, Capability, Chunk, Connector, ExecuteOptions, Statement } from '../connector.js'
+import { documents, type ReadChunk } from '../documents.js'
 import { endedBy, InTurn } from '../in-turn.js'
 import { codedError } from './driver-error.js'
-import { documents, type ReadChunk } from './documents.js'
+import { sortText } from './bson-text.js'
 import { compilePipeline, type Pipeline } from './pipeline.js'
 import { filled, printed } from './template.js'
 
@@ -124,7 +125,7 @@ export class MongoConnector implements Connector<MongoNative> {
       .aggregate(stages, { maxTimeMS: deadlineMs + GRACE_MS, allowDiskUse: true, promoteValues: false, signal: abort.signal })
     let isDone = false
     try {
-      for await (const chunk of documents(cursor, pipeline, { values, organization }, bufferBytes)) {
+      for await (const chunk of documents(cursor, pipeline, { values, organization, sortText }, bufferBytes)) {
         isDone = chunk.isLast
         yield chunk
         if (!isDone) check()

@@ -2,44 +2,16 @@
 import { invariant } from '../../errors.js'
 import { operandValue } from '../../query/evaluate.js'
 import type { AuthorizedPlan, ConnectionField, EdgeField, ListPlan, RowField, RowSelection } from '../../query/plan.js'
-import type { Operand } from '../../query/predicate.js'
+import type { DocumentShape, FieldShape, ListShape, RowShape, ValueShape } from '../document-json.js'
 import { isTrue } from './condition.js'
-import { orderOf, sortStages, type SortTerm } from './order.js'
+import { orderOf, sortStages } from './order.js'
 import { Reader } from './reader.js'
 import { Place, type Stage, type Template } from './template.js'
 import { unclaimed } from './unclaimed.js'
 
-/** A field of a row: where its value stands in the document, and what its text is made of. */
-export type FieldShape =
-  | { readonly kind: 'text'; readonly responseKey: string; readonly json: string }
-  | { readonly kind: 'id'; readonly responseKey: string; readonly slots: readonly ValueShape[]; readonly type: string }
-  | { readonly kind: 'value'; readonly responseKey: string; readonly value: ValueShape }
-  | { readonly kind: 'toOne'; readonly responseKey: string; readonly slot: string; readonly row: RowShape }
-  | { readonly kind: 'list'; readonly responseKey: string; readonly slot: string; readonly totalSlot: string; readonly list: ListShape }
-
-export interface ValueShape extends Pick<SortTerm, 'field'> {
-  readonly slot: string
-}
-export interface RowShape {
-  readonly fields: readonly FieldShape[]
-}
-
-/** Documents of a list are `{ n: [a row for each selection], s: [sort values, then the key's] }`. */
-export interface ListShape {
-  readonly plan: ListPlan
-  readonly rows: ReadonlyMap<ConnectionField | EdgeField, { readonly index: number; readonly row: RowShape }>
-  readonly sort: readonly Pick<SortTerm, 'field'>[]
-  readonly isContinued: boolean
-  readonly limit: Operand
-}
-
-export interface Pipeline {
+export interface Pipeline extends DocumentShape {
   readonly collection: string
   readonly stages: readonly Stage[]
-  readonly shape: ListShape
-  /** The first document is `{ n }`, the number of rows that fit; none where there is no row. */
-  readonly hasTotal: boolean
-  readonly withKeys: boolean
 }
 
 /** @throws GatewayError FIELD_NOT_USABLE for what this kind of store does not claim. Null: the view is an empty table. */

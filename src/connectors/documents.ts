@@ -1,9 +1,12 @@
 /** Documents of a cursor as chunks of rows. */
-import type { AggregationCursor, Document } from 'mongodb'
-import type { Chunk } from '../connector.js'
-import { type ByteText, byteText, Texts } from '../texts.js'
-import type { Pipeline } from './pipeline.js'
-import { type ListDocument, type RowContext, rowJson, sortTexts } from './row-json.js'
+import type { Chunk } from './connector.js'
+import { type DocumentShape, type ListDocument, type RowContext, rowJson, sortTexts } from './document-json.js'
+import { type ByteText, byteText, Texts } from './texts.js'
+
+/** Null: there are no more. */
+export interface DocumentCursor {
+  next(): Promise<unknown>
+}
 
 export interface ReadChunk extends Chunk {
   /** Of its texts and keys. */
@@ -12,20 +15,20 @@ export interface ReadChunk extends Chunk {
 }
 
 /** Each as large as the buffer; at least one, the last of which says so. */
-export async function* documents(cursor: AggregationCursor<Document>, pipeline: Pipeline, context: RowContext, bufferBytes: number): AsyncGenerator<ReadChunk> {
-  let next: Document | null = await cursor.next()
+export async function* documents(cursor: DocumentCursor, pipeline: DocumentShape, context: RowContext, bufferBytes: number): AsyncGenerator<ReadChunk> {
+  let next = await cursor.next()
   let totalCount: number | null = null
   if (pipeline.hasTotal) {
-    totalCount = next ? Number(next.n) : 0
+    totalCount = next ? Number((next as { readonly n: unknown }).n) : 0
     next = next && (await cursor.next())
   }
   do {
     const chunk = new ChunkBuilder(pipeline, context)
     while (next && chunk.bytes < bufferBytes) {
-      chunk.push(next as unknown as ListDocument) // as the pipeline makes them
+      chunk.push(next as ListDocument) // as the statement makes them
       next = await cursor.next()
     }
-    yield { ...chunk.build(totalCount), isLast: next === null }
+    yield { ...chunk.build(totalCount), isLast: !next }
     totalCount = null
   } while (next)
 }
@@ -37,7 +40,7 @@ class ChunkBuilder {
   private readonly keys: readonly (string | null)[][]
 
   constructor(
-    private readonly pipeline: Pipeline,
+    private readonly pipeline: DocumentShape,
     private readonly context: RowContext,
   ) {
     this.texts = Array.from(pipeline.shape.rows, () => [])
@@ -52,7 +55,7 @@ class ChunkBuilder {
       this.bytes += text.length
       this.texts[index]?.push(text)
     }
-    for (const [index, text] of this.pipeline.withKeys ? sortTexts(this.pipeline.shape, document).entries() : []) {
+    for (const [index, text] of this.pipeline.withKeys ? sortTexts(this.pipeline.shape, document, this.context).entries() : []) {
       this.bytes += text?.length ?? 0
       this.keys[index]?.push(text)
     }

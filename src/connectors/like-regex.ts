@@ -1,11 +1,6 @@
 /** SQL LIKE as a regular expression in which every character of the pattern stands for itself, and no part is tried anew once it has matched. */
-import { literal, type Template } from './template.js'
 
-/** The leftmost place of each part between two `%` is always right, so that atomic groups `(?>…)` lose no match and the time stays linear in it. */
-export function likeExpression(value: Template, pattern: string, fold: boolean): Template {
-  return { $regexMatch: { input: value, regex: literal(likeRegex(pattern, fold)), options: 's' } }
-}
-
+/** The leftmost place of each part between two `%` is always right, so that atomic groups `(?>…)` lose no match and the time stays linear in it. `.` takes every character. */
 export function likeRegex(pattern: string, fold: boolean): string {
   const [first = '', ...rest] = partsOf(pattern, fold)
   if (rest.length === 0) return `^${first}(?!.)`
