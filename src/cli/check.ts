@@ -147,7 +147,7 @@ function findingText({ severity, type, field, place, problem, hint }: Finding): 
   return `  ${severity}  ${where === '' ? '' : `${where}: `}${problem}\n    mend: ${hint}\n`
 }
 
-/** Null: no store has collections. Those of MongoDB have no catalog, so that only the binding itself is looked at. */
+/** Null: no store has collections. Those of MongoDB and Neo4j have no catalog, so that only the binding itself is looked at. */
 async function collectionFindings(
   { stores, bindings }: OrganizationConfig,
   catalog: Catalog,

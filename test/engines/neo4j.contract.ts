@@ -3,9 +3,12 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import fc from 'fast-check'
 import neo4j, { type Driver } from 'neo4j-driver'
 import type { Connector } from '../../src/connectors/connector.js'
-import { type Cypher, cypher, name } from '../../src/connectors/neo4j/cypher.js'
+import { type Cypher, cypher, filled, name } from '../../src/connectors/neo4j/cypher.js'
 import { type GraphNative, Neo4jConnector } from '../../src/connectors/neo4j/connector.js'
+import { restrict } from '../../src/policy/restrict.js'
 import type { ListPlan } from '../../src/query/plan.js'
+import { ALL, type Predicate } from '../../src/query/predicate.js'
+import { ORGANIZATION } from '../connectors/contract-data.js'
 import { connectorContract } from '../connectors/contract.js'
 import { AGENTS, AGREEMENT, CONTRACT, DOCUMENT as WALK, of, partner, roles, SQL } from '../engine/traversal-world.js'
 import { eventually } from '../support/eventually.js'
@@ -72,7 +75,8 @@ describe('a gateway over Neo4j', () => {
       alpha: { sql: SQL, roles, bindings },
       beta: { sql: SQL, roles },
     })
-    tables = await startTestGateway({ postgres: server, world: { contract: CONTRACT, organizations: organizations({}), agreements: [AGREEMENT] } })
+    const gateway = { limits: { deadline: '30s' } } // the first of a kind is planned
+    tables = await startTestGateway({ postgres: server, gateway, world: { contract: CONTRACT, organizations: organizations({}), agreements: [AGREEMENT] } })
     const owner = await tables.ownerClient('alpha')
     const agents = (await owner.query('SELECT key, name, level, parent_key AS parent FROM agent')).rows as readonly unknown[]
     const needs = (await owner.query('SELECT key, kind, agent_key AS agent, on_key AS needed FROM need')).rows as readonly unknown[]
@@ -96,6 +100,7 @@ describe('a gateway over Neo4j', () => {
     }
     graph = await startTestGateway({
       postgres: server,
+      gateway,
       moreStores: { alpha: { graph: { kind: 'neo4j', url: ADDRESS } } },
       world: { contract: CONTRACT, organizations: organizations(bindings), agreements: [AGREEMENT] },
     })
@@ -169,6 +174,41 @@ describe('a gateway over Neo4j', () => {
     expect(await answers()).toEqual(before)
   }, 180_000)
 
+  it('finds rows by index, and walks through ten thousand in a second', async () => {
+    await driver.executeQuery(`CREATE CONSTRAINT agents IF NOT EXISTS FOR (a:${AGENT}) REQUIRE a.id IS UNIQUE`)
+    await driver.executeQuery('CALL db.awaitIndexes()')
+    const ids = `toInteger(100000 + ((a.id - 100000) * $by + $and) % 10000)`
+    await driver.executeQuery(`UNWIND range(100000, 109999) AS i CREATE (:${AGENT} {id: i, name: 'agent ' + i, level: i % 7})`)
+    for (const [by, and] of [
+      [7_919, 1],
+      [8_932, 32],
+      [9_947, 63],
+    ] as const)
+      // prettier-ignore
+      await driver.executeQuery(
+        `MATCH (a:${AGENT}) WHERE a.id >= 100000 MATCH (b:${AGENT} {id: ${ids}}) CREATE (a)<-[:AGENT]-(:Need {id: a.id * 10 + $and % 10, kind: 'hard'})-[:${NEEDED}]->(b)`,
+        { by: BigInt(by), and: BigInt(and) },
+      )
+    const took: string[] = []
+    for (const depth of [3, 4, 6]) {
+      const walked = async (from: string): Promise<{ readonly ms: number; readonly rows: number }> => {
+        const since = performance.now()
+        const { json } = await graph.ask(of('some'), WALK, { from, via: 'NEEDS__ON', direction: 'OUT', depth, first: 100 })
+        expect(json.errors).toBeUndefined()
+        return { ms: performance.now() - since, rows: (json.data.agent?.related.edges.length as number | undefined) ?? 0 }
+      }
+      await walked('100001') // planned
+      const given: { readonly ms: number; readonly rows: number }[] = []
+      for (let from = 100_002; from < 100_007; from += 1) given.push(await walked(String(from)))
+      const [, , median] = [...given].sort((a, b) => a.ms - b.ms)
+      took.push(`${depth} steps: ${Math.round(median?.ms ?? 0)} ms for ${median?.rows} rows`)
+      expect(median?.ms).toBeLessThan(1_000)
+      expect(Math.max(...given.map(({ rows }) => rows))).toBeGreaterThan(5 * depth)
+    }
+    console.info(`neo4j: 10,000 agents with 30,000 needs, ${took.join(', ')}`)
+    await driver.executeQuery('DROP CONSTRAINT agents')
+  }, 120_000)
+
   it('refuses what a graph does not answer, and names the owner', async () => {
     const { json } = await graph.ask(of('chief'), '{ agentsAggregate(organizations: ["alpha"]) { groups { count } } }')
     expect(json.errors?.map(({ extensions }) => [extensions.code, extensions.organization])).toEqual([['FIELD_NOT_USABLE', 'alpha']])
@@ -214,6 +254,35 @@ describe('a statement of Neo4j', () => {
     await eventually(async () => expect(await underWay()).toBe(0))
     await connector.ping(new AbortController().signal)
   }, 30_000)
+
+  it.each<readonly [string, Predicate]>([
+    ['its key', { kind: 'compare', field: 'key', op: '=', operand: { kind: 'slot', index: 0 } }],
+    ['several keys', { kind: 'in', field: 'key', operand: { kind: 'slot', index: 1 } }],
+    ['its global id', { kind: 'idIn', operand: { kind: 'slot', index: 1 } }],
+  ])(
+    'finds a row by %s in an index',
+    async (_name, where) => {
+      const person = held.binding.types.get('Person')
+      const key = person?.kind === 'table' ? person.columns.get('key') : undefined
+      if (person?.kind !== 'table' || key?.kind !== 'column') throw new Error('people have a key')
+      await driver.executeQuery(
+        `CREATE CONSTRAINT people IF NOT EXISTS FOR (p:${name(person.table).join('')}) REQUIRE p.${name(key.column).join('')} IS UNIQUE`,
+      )
+      const fields = new Map([...(held.data.catalog.entities.get('Person')?.fields.keys() ?? [])].map((field) => [field, { kind: 'plain' }] as const))
+      const source = { kind: 'roles', roles: [], version: 1, digest: '' } as const
+      const plan = restrict(
+        { kind: 'list', withKeys: true, list: { ...EVERY_ROW, type: 'Person', where } },
+        { organization: ORGANIZATION, types: new Map([['Person', { type: 'Person', rows: ALL, fields, source }]]) },
+        { catalog: held.data.catalog, binding: held.binding, caller: 'aurora', starts: new Map() },
+      )
+      const { native } = connector.compile(plan)
+      if (native.kind === 'empty') throw new Error('there are people')
+      const { text, parameters } = filled(native.statement.cypher, { slots: ['x', ['x', 'y']], claims: new Map() })
+      const { summary } = await driver.executeQuery(`EXPLAIN ${text}`, parameters)
+      expect(JSON.stringify(summary.plan)).toMatch(/Node(Unique)?IndexSeek/)
+    },
+    30_000,
+  )
 
   it('is ended by the server itself where nobody is there to do it', async () => {
     const answer = connector.execute(asked, 'alpha', { signal: new AbortController().signal, deadlineMs: 100, bufferBytes: 1_000 })

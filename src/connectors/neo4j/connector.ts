@@ -130,6 +130,7 @@ export class Neo4jConnector implements Connector<GraphNative> {
         if (!isDone) check()
       }
     } catch (error) {
+      isDone ||= !signal.aborted // the server has ended it
       throw codedError(error, signal)
     } finally {
       if (!isDone) request.isLeft = true

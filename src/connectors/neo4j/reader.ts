@@ -9,6 +9,7 @@ import type { Compared } from './comparison.js'
 import { condition, type Scope } from './condition.js'
 import { allOf, type Cypher, cypher, FALSE, isKnown, name, NULL, TRUE, value } from './cypher.js'
 import { graphValue } from './graph-value.js'
+import { indexable } from './indexable.js'
 import { storedValue } from './native-type.js'
 
 /** A relationship and the nodes that it leads to. */
@@ -102,6 +103,20 @@ export class Reader implements Pick<Scope, 'type' | 'organization' | 'key'> {
     const required = [...this.entity.fields.values()].filter((field) => field.kind === 'value' && (field.required || this.key.includes(field.name)))
     const isWhole = required.filter(({ name: field }) => this.table.columns.has(field)).map(({ name: field }) => isKnown(this.rawValue(field)))
     return allOf([...isWhole, this.view ? condition(this.view.rows, this.scope('raw')) : TRUE])
+  }
+
+  /** What an index can find of rows, and of those of them that fit. */
+  indexable(where: Predicate): readonly Cypher[] {
+    const shown = (field: string): Compared | null => (['plain', 'cell'].includes(this.viewField(field).kind) ? this.property(field) : null)
+    return [...(this.view ? indexable(this.view.rows, this.key, (field) => this.property(field)) : []), ...indexable(where, this.key, shown)]
+  }
+
+  /** A property that is compared as it is stored. */
+  private property(field: string): Compared | null {
+    const definition = this.entity.fields.get(field)
+    const bound = this.table.columns.get(field)
+    if (definition?.kind !== 'value' || bound?.kind !== 'column' || bound.array || bound.values || definition.type.name === 'DateTime') return null
+    return { field: definition, value: cypher`${this.node}.${name(bound.column)}`, native: bound.native }
   }
 
   /** The field as the owner has it. */

@@ -36,7 +36,7 @@ function totalOf(list: ListPlan, plan: AuthorizedPlan): Cypher {
 }
 
 function fitting({ where }: Pick<ListPlan, 'where'>, reader: Reader, shown: readonly Cypher[]): Cypher {
-  return allOf([reader.isRow(), ...shown, condition(where, reader.scope('view'))])
+  return allOf([...reader.indexable(where), reader.isRow(), ...shown, condition(where, reader.scope('view'))])
 }
 
 interface Source {
