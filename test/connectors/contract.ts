@@ -71,8 +71,12 @@ interface Asked {
   readonly values: Values
 }
 
-/** `data`: what the store can hold of the suite's own, where that is not all. */
-export function connectorContract(name: string, makeHarness: MakeHarness, { data = contractData() }: { readonly data?: ContractData } = {}): void {
+/** `data`: what the store can hold of the suite's own, where that is not all; `deadlineMs`: of a statement that answers. */
+export function connectorContract(
+  name: string,
+  makeHarness: MakeHarness,
+  { data = contractData(), deadlineMs = 10_000 }: { readonly data?: ContractData; readonly deadlineMs?: number } = {},
+): void {
   const list = (type: string, where: Predicate): Plan => listOf(data, type, where)
   describe(`the connector contract, kept by ${name}`, () => {
     let harness: ContractHarness
@@ -88,7 +92,7 @@ export function connectorContract(name: string, makeHarness: MakeHarness, { data
 
     const ask = async (connector: Connector, asked: readonly Asked[], bufferBytes = AMPLE_BYTES): Promise<readonly ReadAnswer[]> => {
       const statements = asked.map(({ plan, values }) => ({ native: connector.compile(connector === oracle ? plan : held(plan, data)).native, values }))
-      return readAnswers(await connector.execute(statements, CALLER, { signal: new AbortController().signal, deadlineMs: 10_000, bufferBytes }))
+      return readAnswers(await connector.execute(statements, CALLER, { signal: new AbortController().signal, deadlineMs, bufferBytes }))
     }
 
     /** Whole, and in pieces. */

@@ -34,7 +34,7 @@ connectorContract(
       close: () => connector.close(),
     }
   },
-  { data: held.data },
+  { data: held.data, deadlineMs: 60_000 }, // the deepest plans take the server seconds to plan
 )
 
 const EVERY_ROW: ListPlan = {
