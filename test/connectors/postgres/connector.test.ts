@@ -326,7 +326,7 @@ describe('lookups that come at one time', () => {
     const connector = connectorWith()
     const controllers = numbers(30).map(() => new AbortController())
     const asking = numbers(30).map(async (value, index) =>
-      codeOf(one(connector, lookup(value, `pg_sleep(0.02)::text || $1::text`), 'aurora', controllers[index]!.signal)),
+      codeOf(one(connector, lookup(value, `pg_sleep(0.01)::text || $1::text`), 'aurora', controllers[index]!.signal)),
     )
     await pause(30)
     for (const controller of controllers.slice(10, 20)) controller.abort(new GatewayError('CANCELLED', 'the caller went away'))
