@@ -43,6 +43,12 @@ export const CONTESTANTS = [
     },
   },
   {
+    name: 'before',
+    dialect: 'gateway',
+    about: 'this gateway as it is built in the folder that `--before` names',
+    start: async ({ port, directory, stores, before }) => served(await layGround({ directory: join(directory, 'before'), port, stores }), { root: before }),
+  },
+  {
     name: 'apollo',
     dialect: 'apollo',
     about: 'Apollo Server, schema and resolvers written by hand with dataloaders; enforces nothing',
@@ -71,10 +77,10 @@ export function installPackages({ name, packages }, say) {
 }
 
 /** `concordat serve` over a ground. */
-function served({ config, token }, { flags = [], options = [] } = {}) {
+function served({ config, token }, { flags = [], options = [], root = ROOT } = {}) {
   return {
     command: process.execPath,
-    args: ['--max-semi-space-size=32', ...flags, join(ROOT, 'bin/concordat.js'), 'serve', '--config', config, ...options],
+    args: ['--max-semi-space-size=32', ...flags, join(root, 'bin/concordat.js'), 'serve', '--config', config, ...options],
     headers: { authorization: `Bearer ${token}` },
     ready: '/readyz',
   }
@@ -100,9 +106,9 @@ export async function startGateway({ name, directory, stores, ground: groundOpti
 }
 
 /** Started, and answering. @returns its port, process id, `readyMs` since it was started, `message` (sends one, and gives what comes back), and `stop()`. */
-export async function startContestant(contestant, { directory, stores, profile, port: givenPort }) {
+export async function startContestant(contestant, { directory, stores, profile, before, port: givenPort }) {
   const port = givenPort ?? (await freePort())
-  const { command, args, headers = {}, ready = '/' } = await contestant.start({ port, directory, stores, profile })
+  const { command, args, headers = {}, ready = '/' } = await contestant.start({ port, directory, stores, profile, before })
   const startedMs = performance.now()
   const child = spawn(command, args, {
     cwd: ROOT,

@@ -34,8 +34,11 @@ const { values: options } = parseArgs({
     contestants: { type: 'string' },
     data: { type: 'string' },
     profile: { type: 'string' },
+    before: { type: 'string' },
   },
 })
+/** Without `--before` there is no earlier build to compare. */
+const COMPARED = CONTESTANTS.filter(({ name }) => name !== 'before' || options.before !== undefined)
 const given = (text, fallback) => (text === undefined ? fallback : Number(text))
 const settings = {
   scale: Number(options.scale),
@@ -46,7 +49,7 @@ const settings = {
   primeSeconds: given(options.prime, options.quick ? 6 : 10),
   connections: Number(options.connections),
   cores: os.cpus().length,
-  contestants: chosen(CONTESTANTS, options.contestants ?? (options.quick ? 'limit,gateway' : undefined), ({ name }) => name).map(({ name }) => name),
+  contestants: chosen(COMPARED, options.contestants ?? (options.quick ? 'limit,gateway' : undefined), ({ name }) => name).map(({ name }) => name),
 }
 const measurements = options.only === undefined ? (options.quick ? QUICK : ALL) : chosen(ALL, options.only, ({ name }) => name)
 const directory = resolve(options.data ?? join(cacheFolder(process.env), 'bench'))
@@ -122,6 +125,7 @@ function contextOf(stores) {
     directory,
     say,
     profile: options.profile,
+    before: options.before && resolve(options.before),
     workloads: chosen(WORKLOADS, options.workloads, ({ id }) => id),
     started,
     generator: () => {
