@@ -5,7 +5,7 @@
 import { IncomingMessage } from 'node:http'
 import { GatewayError } from '../errors.js'
 
-/** Of one that is refused before all of it has come: how many times the limit may still be sent, so that the client reads the refusal. */
+/** Of one that is refused before all of it has come: how many times the limit may be sent in all, so that the client reads the refusal. */
 const DISCARDED = 8
 
 interface Taker {
@@ -34,7 +34,9 @@ export class Received extends IncomingMessage {
   /** Of what still comes nothing is wanted; a client that sends on and on is cut off. */
   discard(limit: number): void {
     this.#taker = null
-    this.#discardedMax = this.#bytes + limit * DISCARDED
+    this.#discardedMax = limit * DISCARDED
+    this.read(0) // one that nobody has begun to read is dropped uncounted once its answer has gone
+    if (this.#bytes > this.#discardedMax) setImmediate(() => this.destroy()) // the refusal goes first
   }
 
   /** `node:http` calls this with each piece of a body, and with null at its end. */

@@ -204,6 +204,54 @@ describe('a request', () => {
     expect(server.requests).toMatchObject([{ document: null }])
   })
 
+  it('is whole however its bytes are cut, one after the other on a connection', async () => {
+    const server = await start()
+    const documents = ['{ a }', `{ b # ${'ä€'.repeat(100)}\n }`, '{ c }']
+    const bytes = Buffer.concat(
+      documents.map((query, index) => {
+        const body = Buffer.from(JSON.stringify({ query }))
+        const end = index === documents.length - 1 ? 'connection: close\r\n' : ''
+        const head = `POST /graphql HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n${end}content-length: ${body.length}\r\n\r\n`
+        return Buffer.concat([Buffer.from(head), body])
+      }),
+    )
+    const { port, hostname } = new URL(server.url)
+    const socket = connect({ port: Number(port), host: hostname, noDelay: true })
+    const closed = once(socket, 'close')
+    socket.resume()
+    for (let at = 0; at < bytes.length; at += 37) {
+      socket.write(bytes.subarray(at, at + 37))
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+    await closed
+    expect(server.requests.map(({ document }) => document)).toEqual(documents)
+  })
+
+  it('that breaks off in the middle of its body is asked of nobody, and leaves its place', async () => {
+    const server = await start({ limits: { ...LIMITS, concurrent: 1 } })
+    const { port, hostname } = new URL(server.url)
+    const socket = connect(Number(port), hostname)
+    socket.write('POST /graphql HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{"query"')
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    expect((await post(server, { query: '{ b }' })).status).toBe(503) // the one place is taken
+    socket.destroy()
+    await until(() => server.observations.some(({ kind }) => kind === 'abandoned'))
+    expect((await post(server, { query: '{ a }' })).status).toBe(200)
+    expect(server.requests.map(({ document }) => document)).toEqual(['{ a }'])
+  })
+
+  it('that is refused may be sent to its end, but not on and on', async () => {
+    const server = await start()
+    const head = (type: string, length: number): string => `POST /graphql HTTP/1.1\r\nhost: x\r\ncontent-type: ${type}\r\ncontent-length: ${length}\r\n`
+    const next = `${head('application/json', 17)}connection: close\r\n\r\n{"query":"{ a }"}`
+    const answers = await raw(server, `${head('text/plain', 9_000)}\r\n${' '.repeat(9_000)}${next}`)
+    expect(answers).toMatch(/HTTP\/1.1 415[^]*HTTP\/1.1 200/)
+    // Its connection is cut before the end, so what follows is never read.
+    const cut = await raw(server, `${head('text/plain', 100_000)}\r\n${' '.repeat(100_000)}${next}`)
+    expect(cut).not.toMatch(/HTTP\/1.1 (200|408)/)
+    expect(server.requests).toHaveLength(1)
+  })
+
   it('that says a small length and sends on is cut off by HTTP itself, one that says nothing is counted', async () => {
     const server = await start()
     const chunk = '3e8\r\n' + ' '.repeat(1_000) + '\r\n'
@@ -212,6 +260,7 @@ describe('a request', () => {
       `POST /graphql HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n${chunk.repeat(30)}`,
     )
     expect(answer).toContain('HTTP/1.1 413')
+    expect(answer).not.toContain('HTTP/1.1 408') // it was cut off for its bytes, not for its time
     expect(server.requests).toEqual([])
   })
 
