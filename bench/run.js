@@ -39,6 +39,7 @@ const { values: options } = parseArgs({
 })
 /** Without `--before` there is no earlier build to compare. */
 const COMPARED = CONTESTANTS.filter(({ name }) => name !== 'before' || options.before !== undefined)
+const QUICK_ASKED = options.before === undefined ? 'limit,gateway' : 'limit,gateway,before'
 const given = (text, fallback) => (text === undefined ? fallback : Number(text))
 const settings = {
   scale: Number(options.scale),
@@ -49,7 +50,7 @@ const settings = {
   primeSeconds: given(options.prime, options.quick ? 6 : 10),
   connections: Number(options.connections),
   cores: os.cpus().length,
-  contestants: chosen(COMPARED, options.contestants ?? (options.quick ? 'limit,gateway' : undefined), ({ name }) => name).map(({ name }) => name),
+  contestants: chosen(COMPARED, options.contestants ?? (options.quick ? QUICK_ASKED : undefined), ({ name }) => name).map(({ name }) => name),
 }
 const measurements = options.only === undefined ? (options.quick ? QUICK : ALL) : chosen(ALL, options.only, ({ name }) => name)
 const directory = resolve(options.data ?? join(cacheFolder(process.env), 'bench'))

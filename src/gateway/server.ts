@@ -165,7 +165,7 @@ class Traffic {
     }
     this.#underWay += 1
     const gone = new Abort()
-    response.on('close', () => {
+    response.once('close', () => {
       if (!response.writableFinished) gone.abort(new GatewayError('CANCELLED', 'the client went away'))
       this.#underWay -= 1
       if (this.#draining && this.#underWay === 0) this.#drained()
@@ -485,7 +485,6 @@ function parametersOf(search: string, nesting: number): unknown {
 /** @throws GatewayError BAD_REQUEST */
 function operationOf(sent: unknown): Pick<GatewayRequest, 'document' | 'operationName' | 'variables'> {
   if (!isObject(sent)) throw new GatewayError('BAD_REQUEST', Array.isArray(sent) ? 'batches are not accepted' : 'the request is not an object')
-  // Written out: a loop over the names takes as long as reading the body's bytes.
   const query = Object.hasOwn(sent, 'query') ? sent.query : null
   const operationName = Object.hasOwn(sent, 'operationName') ? sent.operationName : null
   const variables = Object.hasOwn(sent, 'variables') ? sent.variables : null
